@@ -1,0 +1,157 @@
+// The only file that knows Python. Arrays come through the buffer protocol, as byte strides and
+// a format letter; bfloat16 comes as its bits ('H').
+#include <nanobind/nanobind.h>
+
+#include <stdexcept>
+
+#include "lrn.h"
+
+namespace nb = nanobind;
+using nb::literals::operator""_a;
+
+namespace {
+
+class Buffer {
+public:
+    Buffer(nb::handle array, bool writable) {
+        const int flags = PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(array.ptr(), &view, flags) != 0) nb::raise_python_error();
+    }
+    ~Buffer() { PyBuffer_Release(&view); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+
+    // The elements' type. A format with a byte order in front is refused like any other.
+    bool type(lrn::Type& result) const {
+        const char* format = view.format;
+        if (!format || !format[0] || format[1]) return false;
+        switch (format[0]) {
+            case 'f': result = lrn::Type::f32; return true;
+            case 'd': result = lrn::Type::f64; return true;
+            case 'e': result = lrn::Type::f16; return true;
+            case 'H': result = lrn::Type::bf16; return true;
+        }
+        return false;
+    }
+
+    bool aligned() const {
+        bool whole = reinterpret_cast<std::uintptr_t>(view.buf) % std::size_t(view.itemsize) == 0;
+        for (int a = 0; a < view.ndim; ++a) whole = whole && view.strides[a] % view.itemsize == 0;
+        return whole;
+    }
+
+    Py_buffer view{};
+};
+
+constexpr std::int64_t worth_releasing = 4096;  // elements below which the lock is kept
+
+struct Call {
+    lrn::Problem problem{};
+    std::int64_t elements = 1;
+};
+
+// Adds one operand. False: not a layout or type the core computes; the front makes a copy.
+bool add(Call& call, lrn::Operand which, const Buffer& buffer, int axis, bool first) {
+    const Py_buffer& view = buffer.view;
+    lrn::Problem& p = call.problem;
+    lrn::Type type;
+    if (!buffer.type(type) || !buffer.aligned() || view.ndim == 0 || view.ndim > lrn::max_rank) return false;
+    if (axis < 0 || axis >= view.ndim) throw std::invalid_argument("axis out of range");
+    if (first) {
+        p.type = type;
+        p.channels = view.shape[axis];
+        p.rank = view.ndim - 1;
+    } else if (type != p.type || view.ndim - 1 != p.rank || view.shape[axis] != p.channels) {
+        throw std::invalid_argument("operands differ in type or shape");
+    }
+    p.data[which] = view.buf;
+    p.channel_stride[which] = view.strides[axis] / view.itemsize;
+    for (int a = 0, to = 0; a < view.ndim; ++a) {
+        if (first) call.elements *= view.shape[a];
+        if (a == axis) continue;
+        if (!first && p.size[to] != view.shape[a]) throw std::invalid_argument("operands differ in shape");
+        p.size[to] = view.shape[a];
+        p.stride[to++][which] = view.strides[a] / view.itemsize;
+    }
+    return true;
+}
+
+lrn::Coefficients coefficients(double scale, double beta, double bias, std::int64_t before, std::int64_t after) {
+    if (before < 0 || after < 0) throw std::invalid_argument("a window cannot end before it begins");
+    return {scale, beta, bias, before, after};
+}
+
+template <class Compute>
+void compute(const Call& call, Compute verb) {
+    if (call.elements == 0) return;
+    bool done;
+    if (call.elements < worth_releasing) {
+        done = verb(call.problem);
+    } else {
+        const nb::gil_scoped_release release;
+        done = verb(call.problem);
+    }
+    if (!done) throw std::bad_alloc();
+}
+
+bool forward(nb::handle x, nb::handle out, double scale, double beta, double bias, std::int64_t before,
+             std::int64_t after, int axis) {
+    const Buffer from(x, false), to(out, true);
+    Call call;
+    call.problem.coefficients = coefficients(scale, beta, bias, before, after);
+    if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::out, to, axis, false)) return false;
+    compute(call, lrn::forward);
+    return true;
+}
+
+template <bool (*verb)(const lrn::Problem&)>
+bool derivative(nb::handle x, nb::handle second, nb::handle out, double scale, double beta, double bias,
+                std::int64_t before, std::int64_t after, int axis) {
+    const Buffer from(x, false), with(second, false), to(out, true);
+    Call call;
+    call.problem.coefficients = coefficients(scale, beta, bias, before, after);
+    if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false) ||
+        !add(call, lrn::out, to, axis, false))
+        return false;
+    compute(call, verb);
+    return true;
+}
+
+nb::object parameters(nb::handle x, nb::handle second, double scale, double beta, double bias,
+                      std::int64_t before, std::int64_t after, int axis) {
+    const Buffer from(x, false), with(second, false);
+    Call call;
+    call.problem.coefficients = coefficients(scale, beta, bias, before, after);
+    if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false)) return nb::none();
+    lrn::ParameterGradients total{0, 0, 0};
+    compute(call, [&](const lrn::Problem& p) { return lrn::parameters(p, total); });
+    return nb::make_tuple(total.scale, total.beta, total.bias);
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+    m.doc() = "The compiled core: LRN over strided arrays, with its derivatives.";
+    m.def("forward", &forward, "x"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a, "axis"_a);
+    m.def("vjp", &derivative<lrn::vjp>, "x"_a, "g"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
+          "after"_a, "axis"_a);
+    m.def("jvp", &derivative<lrn::jvp>, "x"_a, "t"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
+          "after"_a, "axis"_a);
+    m.def("parameters", &parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
+          "axis"_a);
+    m.def("advise_huge_pages", [](nb::handle array) {
+        const Buffer buffer(array, true);
+        lrn::advise_huge_pages(buffer.view.buf, std::size_t(buffer.view.len));
+    });
+    m.def("isa_names", [] {
+        nb::list names;
+        for (int i = 0; i < lrn::isa_count(); ++i)
+            if (lrn::isa_runs_here(i)) names.append(lrn::isa_name(i));
+        return nb::tuple(names);
+    });
+    m.def("isa_in_use", &lrn::isa_in_use);
+    m.def("choose_isa", &lrn::choose_isa, "name"_a);
+    m.def("thread_count", &lrn::thread_count);
+    m.def("set_thread_count", &lrn::set_thread_count, "count"_a);
+    m.def("usable_processors", &lrn::usable_processors);
+}

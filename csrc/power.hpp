@@ -1,0 +1,165 @@
+// D^-beta. Chains of reciprocal square roots for beta = 1/4, 1/2, 3/4, 1; log2 and exp2 for the
+// rest. The coefficients come from power_coefficients.py.
+//
+// None of these looks at the range of D: the caller finds the elements outside `Range` and
+// computes them in scalar.cpp.
+#pragma once
+
+#include "tile.h"
+#include "vector.hpp"
+
+namespace lrn {
+namespace {
+
+// ---- short chains in float -------------------------------------------------------------------
+
+// A first estimate y0 and the residual e = 1 - y0^n D^m give D^(-m/n) to the third order in e,
+// which is enough from the 12 bits of the weakest estimate.
+inline vf improve(vf y0, vf e, float first, float second) {
+    return fma(y0 * e, fma(e, all(second), all(first)), y0);
+}
+
+template <Power power>
+inline vf chain(vf d) {
+    if constexpr (power == Power::zero) {
+        return all(1.f);
+    } else if constexpr (power == Power::one) {
+        return all(1.f) / d;
+    } else {
+        const vf r = rsqrt_estimate(d);
+        if constexpr (power == Power::half) {
+            return improve(r, fnma(d * r, r, all(1.f)), 1 / 2.f, 3 / 8.f);
+        } else if constexpr (power == Power::three_quarter) {
+            const vf y = r * r * rsqrt_estimate(r);
+            const vf b = y * y * d;
+            return improve(y, fnma(b * d, b, all(1.f)), 1 / 4.f, 5 / 32.f);
+        } else {
+            const vf y = r * rsqrt_estimate(r);
+            const vf a = y * y;
+            return improve(y, fnma(a * d, a, all(1.f)), 1 / 4.f, 5 / 32.f);
+        }
+    }
+}
+
+// ---- short chains in double ------------------------------------------------------------------
+
+template <Power power>
+inline vd chain(vd d) {
+    if constexpr (power == Power::zero) {
+        return all(1.0);
+    } else if constexpr (power == Power::one) {
+        return all(1.0) / d;
+    } else {
+        const vd r = root(d);
+        if constexpr (power == Power::half) return all(1.0) / r;
+        else if constexpr (power == Power::three_quarter) return all(1.0) / (r * root(r));
+        else return all(1.0) / root(r);
+    }
+}
+
+// ---- log2 and exp2 ---------------------------------------------------------------------------
+
+template <int count>
+inline vd polynomial(const double (&c)[count], vd x) {
+    vd sum = all(c[count - 1]);
+    for (int i = count - 2; i >= 0; --i) sum = fma(sum, x, all(c[i]));
+    return sum;
+}
+
+struct Pair {  // the unevaluated sum of two doubles
+    vd high, low;
+};
+
+inline Pair two_sum(vd a, vd b) {
+    const vd s = a + b, t = s - a;
+    return {s, (a - (s - t)) + (b - t)};
+}
+inline Pair fast_two_sum(vd a, vd b) {  // |a| >= |b|, or a = 0
+    const vd s = a + b;
+    return {s, b - (s - a)};
+}
+inline Pair two_product(vd a, vd b) {
+    const vd p = a * b;
+    if constexpr (has_fma) return {p, fma(a, b, -p)};
+    const vd sa = a * 134217729.0, sb = b * 134217729.0;  // 2^27 + 1: Veltkamp's splitting
+    const vd ah = sa - (sa - a), bh = sb - (sb - b), al = a - ah, bl = b - bh;
+    return {p, ((ah * bh - p) + ah * bl + al * bh) + al * bl};
+}
+
+struct Binary {  // m * 2^e with m in [sqrt(1/2), sqrt(2))
+    vd m, e;
+};
+
+inline Binary split(vd d) {
+    constexpr std::int64_t one = 0x3ff0000000000000, root_half = 0x3fe6a09e667f3bcd;
+    const vl bits = bits_of<vl>(d) + (one - root_half);
+    // The exponent, 0 .. 2047, as a double: the low bits of 2^52 + exponent.
+    const vl biased = vl((vul(bits) >> 52) | 0x4330000000000000);
+    const vd e = bits_of<vd>(biased) - (0x1p52 + 1023);
+    return {bits_of<vd>((bits & 0x000fffffffffffff) + root_half), e};
+}
+
+// t * 2^n for whole n with |n| < 1023 and a product that stays normal.
+inline vd scale_by_power_of_two(vd t, vd n) {
+    const vl shifted = bits_of<vl>(n + (0x1.8p52 + 1023)) << 52;
+    return t * bits_of<vd>(shifted);
+}
+
+inline vd nearest_whole(vd t) { return (t + 0x1.8p52) - 0x1.8p52; }
+
+constexpr double log2_single[] = {
+    0x1.71547652a44dbp+0,  -0x1.715476572cc31p-1, 0x1.ec709ea6a0c5ep-2,  -0x1.71546f4871651p-2,
+    0x1.277658c21e745p-2,  -0x1.ec7352cb89bf3p-3, 0x1.a63df11f4d312p-3,  -0x1.7131ef80d3e2cp-3,
+    0x1.453051c8c9c33p-3,  -0x1.25de4aa3aaf85p-3, 0x1.28dbd2cf0a272p-3,  -0x1.21af6d5ddd93cp-3,
+    0x1.35673bb33fc05p-4};
+constexpr double exp2_single[] = {0x1.62e42fefa39efp-1,  0x1.ebfbe045f4d3cp-3,
+                                  0x1.c6b08d883dca1p-5,  0x1.3b2a1b7152befp-7,
+                                  0x1.5d879ead06a82p-10, 0x1.443fffc90db59p-13,
+                                  0x1.00a581594758ep-16};
+constexpr double log2_double[] = {
+    0x1.ec709dc3a03fdp-1, 0x1.2776c50ef9bfdp-1, 0x1.a61762a7ae5c3p-2, 0x1.484b13d729cdep-2, 0x1.0c9a84ff8d6efp-2, 0x1.c68f08784ebcbp-3, 0x1.8a05275dbf5c8p-3, 0x1.595700d57d751p-3, 0x1.5f16bb4e33079p-3};
+constexpr double exp2_double[] = {
+    0x1.62e42fefa39efp-1, 0x1.ebfbdff82c58fp-3, 0x1.c6b08d704a0c6p-5, 0x1.3b2ab6fba4e79p-7, 0x1.5d87fe78a3f9cp-10, 0x1.430912f86b7dbp-13, 0x1.ffcbfc6da6ed1p-17, 0x1.62c02242b879cp-20, 0x1.b524ebd13a55fp-24, 0x1.e4cf10dec0f59p-28, 0x1.e9ec1fcb69a7fp-32, 0x1.c4a29324a1038p-36};
+
+// For results that are rounded to float or less: relative error below 2^-32 for |beta| <= 8.
+inline vd power_single(vd d, double beta) {
+    const Binary b = split(d);
+    const vd f = b.m - 1.0;
+    const vd t = fma(polynomial(log2_single, f), f, b.e) * -beta;
+    const vd n = nearest_whole(t), r = t - n;
+    return scale_by_power_of_two(fma(polynomial(exp2_single, r), r, all(1.0)), n);
+}
+
+// log2(d) as a pair, relative error about 2^-60: log2(m) = (2 / ln 2) s + s^3 (...) with
+// s = (m - 1) / (m + 1).
+inline Pair log2_double_pair(vd d) {
+    constexpr double c_high = 0x1.71547652b82fep+1, c_low = 0x1.777d0ffda0d24p-55;
+    const Binary b = split(d);
+    const vd above = b.m - 1.0;
+    const Pair below = two_sum(b.m, all(1.0));
+    const vd s = above / below.high;
+    const Pair back = two_product(s, below.high);
+    const vd s_low = ((above - back.high) - back.low - s * below.low) / below.high;
+    const vd z = s * s;
+    const Pair first = two_product(s, all(c_high));
+    const vd rest = fma(s * z, polynomial(log2_double, z), fma(s, all(c_low), s_low * c_high));
+    const Pair whole = two_sum(b.e, first.high);
+    return fast_two_sum(whole.high, whole.low + (first.low + rest));
+}
+
+// For float64: below one ulp for |beta log2 d| < 1000.
+inline vd power_double(vd d, double beta) {
+    const Pair log = log2_double_pair(d);
+    const Pair product = two_product(log.high, all(-beta));
+    const vd n = nearest_whole(product.high);
+    const vd r = (product.high - n) + fma(log.low, all(-beta), product.low);
+    return scale_by_power_of_two(fma(polynomial(exp2_double, r), r, all(1.0)), n);
+}
+
+inline vd log2_of(vd d) {
+    const Pair log = log2_double_pair(d);
+    return log.high + log.low;
+}
+
+}  // namespace
+}  // namespace lrn

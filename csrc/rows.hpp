@@ -1,0 +1,212 @@
+// Rows of a tile: `pixels` neighbours of one channel, contiguous whatever the array's layout.
+#pragma once
+
+#include "scalar.h"
+#include "tile.h"
+#include "vector.hpp"
+
+namespace lrn {
+namespace {
+
+constexpr i64 block_rows = 16;  // channels transposed at a time where pixels are not contiguous
+
+inline i64 round_up(i64 n, i64 to) { return (n + to - 1) / to * to; }
+
+// Hands out cache-line aligned pieces of one buffer. Placing twice, first without a buffer,
+// tells how much is needed.
+class Arena {
+public:
+    explicit Arena(void* base) : base(static_cast<char*>(base)) {}
+    template <class T>
+    T* take(i64 count) {
+        T* piece = base ? reinterpret_cast<T*>(base + used) : nullptr;
+        used += round_up(count * i64(sizeof(T)), 64);
+        return piece;
+    }
+    i64 used = 0;
+
+private:
+    char* base;
+};
+
+// Runs a kernel with its buffers in the thread's scratch memory; false where there is none.
+template <class K>
+inline bool run_in_scratch(K kernel) {
+    Arena measure(nullptr);
+    kernel.place(measure);
+    void* memory = scratch(std::size_t(measure.used));
+    if (!memory) return false;
+    Arena arena(memory);
+    kernel.place(arena);
+    kernel.run();
+    return true;
+}
+
+// Vectors of a row of n elements; what lies beyond n reads as zero and is not written.
+template <class S>
+inline vf get(const S* row, i64 i, i64 n) {
+    return i + F <= n ? load(row + i) : load_part(row + i, n - i);
+}
+template <class S>
+inline void put(S* row, i64 i, i64 n, vf v) {
+    if (i + F <= n) store(row + i, v);
+    else store_part(row + i, v, n - i);
+}
+template <class S>
+inline Doubles get_doubles(const S* row, i64 i, i64 n) {
+    if constexpr (sizeof(S) == 8) {
+        if (i + F <= n) return {load(row + i), load(row + i + D)};
+        double part[F] = {};
+        std::memcpy(part, row + i, std::size_t(n - i) * sizeof(S));
+        return {load(part), load(part + D)};
+    } else {
+        return widen(get(row, i, n));
+    }
+}
+template <class S>
+inline void put_doubles(S* row, i64 i, i64 n, Doubles v) {
+    if constexpr (sizeof(S) == 8) {
+        double part[F];
+        double* to = i + F <= n ? row + i : part;
+        store(to, v.low);
+        store(to + D, v.high);
+        if (to == part) std::memcpy(row + i, part, std::size_t(n - i) * sizeof(S));
+    } else {
+        put(row, i, n, narrow(v.low, v.high));
+    }
+}
+
+// Reads the channels of an operand in ascending order and keeps the last `depth` of them. Rows
+// that lie contiguous in memory are read where they are, unless the kernel overwrites them.
+// R is the type kept: S itself, or float.
+template <class S, class R = S>
+class History {
+public:
+    History(const Tile& tile, Operand which, i64 depth)
+        : base(static_cast<const S*>(tile.data[which])),
+          channel_stride(tile.channel_stride[which]),
+          pixel_stride(tile.pixel_stride[which]),
+          channels(tile.channels),
+          pixels(tile.pixels),
+          pitch(round_up(tile.pixels, F)),
+          depth(least(depth, tile.channels)),
+          direct(pixel_stride == 1 && !tile.in_place && sizeof(S) == sizeof(R)) {}
+
+    void place(Arena& arena) {
+        if (direct) return;
+        ring = arena.take<R>(depth * pitch);
+        if (pixel_stride != 1) block = arena.take<S>(block_rows * pitch);
+    }
+
+    void fetch(i64 c) {
+        if (direct) return;
+        const S* row = base + c * channel_stride;
+        if (pixel_stride != 1) {
+            if (c % block_rows == 0) transpose(c);
+            row = block + c % block_rows * pitch;
+        }
+        R* kept = ring + c % depth * pitch;
+        if constexpr (sizeof(S) == sizeof(R)) {
+            std::memcpy(kept, row, std::size_t(pixels) * sizeof(S));
+        } else {
+            for (i64 i = 0; i < pixels; i += F) store(kept + i, get(row, i, pixels));
+        }
+    }
+
+    const R* at(i64 c) const {
+        if constexpr (sizeof(S) == sizeof(R))
+            if (direct) return reinterpret_cast<const R*>(base + c * channel_stride);
+        return ring + c % depth * pitch;
+    }
+
+    // Pixel p of channels first..last as doubles.
+    void column(i64 p, i64 first, i64 last, double* to) const {
+        for (i64 c = first; c <= last; ++c) to[c - first] = one(at(c) + p);
+    }
+
+private:
+    void transpose(i64 c) {
+        const i64 rows = least(block_rows, channels - c);
+        const S* from = base + c * channel_stride;
+        if (channel_stride == 1 && rows == block_rows) {
+            for (i64 p = 0; p < pixels; ++p)
+                for (i64 k = 0; k < block_rows; ++k) block[k * pitch + p] = from[p * pixel_stride + k];
+        } else {
+            for (i64 k = 0; k < rows; ++k)
+                for (i64 p = 0; p < pixels; ++p)
+                    block[k * pitch + p] = from[k * channel_stride + p * pixel_stride];
+        }
+    }
+
+    const S* base;
+    i64 channel_stride, pixel_stride, channels, pixels, pitch, depth;
+    bool direct;
+    R* ring = nullptr;
+    S* block = nullptr;
+};
+
+// Takes the rows of the output in ascending order.
+template <class S>
+class Writer {
+public:
+    explicit Writer(const Tile& tile)
+        : base(static_cast<S*>(const_cast<void*>(tile.data[out]))),
+          channel_stride(tile.channel_stride[out]),
+          pixel_stride(tile.pixel_stride[out]),
+          channels(tile.channels),
+          pixels(tile.pixels),
+          pitch(round_up(tile.pixels, F)),
+          stream(tile.stream) {}
+
+    void place(Arena& arena) {
+        if (pixel_stride != 1) block = arena.take<S>(block_rows * pitch);
+        else if (stream) block = arena.take<S>(pitch);
+    }
+
+    // Where to write row c; done(c) follows.
+    S* row(i64 c) {
+        if (pixel_stride != 1) return block + c % block_rows * pitch;
+        return stream ? block : base + c * channel_stride;
+    }
+
+    void done(i64 c) {
+        if (pixel_stride != 1) {
+            if (c % block_rows == block_rows - 1 || c == channels - 1) transpose(c);
+        } else if (stream) {
+            stream_row(base + c * channel_stride, block, pixels);
+        }
+        written = c;
+    }
+
+    // Replaces one element of a row that is done.
+    void replace(i64 c, i64 p, double value) {
+        const bool waits = pixel_stride != 1 && c / block_rows == written / block_rows &&
+                           written % block_rows != block_rows - 1 && written != channels - 1;
+        put_one(waits ? block + c % block_rows * pitch + p
+                      : base + c * channel_stride + p * pixel_stride,
+                value);
+    }
+
+private:
+    void transpose(i64 last) {
+        const i64 first = last / block_rows * block_rows, rows = last - first + 1;
+        S* to = base + first * channel_stride;
+        if (channel_stride == 1 && rows == block_rows) {
+            for (i64 p = 0; p < pixels; ++p)
+                for (i64 k = 0; k < block_rows; ++k) to[p * pixel_stride + k] = block[k * pitch + p];
+        } else {
+            for (i64 k = 0; k < rows; ++k)
+                for (i64 p = 0; p < pixels; ++p)
+                    to[k * channel_stride + p * pixel_stride] = block[k * pitch + p];
+        }
+    }
+
+    S* base;
+    i64 channel_stride, pixel_stride, channels, pixels, pitch;
+    bool stream;
+    S* block = nullptr;
+    i64 written = -1;
+};
+
+}  // namespace
+}  // namespace lrn

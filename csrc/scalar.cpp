@@ -1,0 +1,62 @@
+#include "scalar.h"
+
+#include <cmath>
+
+namespace lrn::scalar {
+namespace {
+
+using Real = long double;
+
+Real energy(const double* x, std::int64_t count, const Coefficients& k) {
+    Real sum = 0;
+    for (std::int64_t j = 0; j < count; ++j) sum += Real(x[j]) * Real(x[j]);
+    return Real(k.bias) + Real(k.scale) * sum;
+}
+
+}  // namespace
+
+double forward(const double* x, std::int64_t count, std::int64_t centre, const Coefficients& k) {
+    return double(Real(x[centre]) * std::pow(energy(x, count, k), -Real(k.beta)));
+}
+
+double jvp(const double* x, const double* t, std::int64_t count, std::int64_t centre,
+           const Coefficients& k) {
+    const Real d = energy(x, count, k), power = std::pow(d, -Real(k.beta));
+    Real sum = 0;
+    for (std::int64_t j = 0; j < count; ++j) sum += Real(x[j]) * Real(t[j]);
+    const Real direct = Real(t[centre]) * power;
+    const Real factor = 2 * Real(k.scale) * Real(k.beta);
+    return double(factor == 0 ? direct : direct - factor * Real(x[centre]) * (power / d) * sum);
+}
+
+ParameterGradients parameters(const double* x, double g, std::int64_t count, std::int64_t centre,
+                              const Coefficients& k) {
+    Real sum = 0;
+    for (std::int64_t j = 0; j < count; ++j) sum += Real(x[j]) * Real(x[j]);
+    const Real d = Real(k.bias) + Real(k.scale) * sum;
+    const Real h = Real(g) * Real(x[centre]) * std::pow(d, -Real(k.beta));
+    const Real slope = -Real(k.beta) * (h / d);
+    return {double(slope * sum), double(-h * std::log(d)), double(slope)};
+}
+
+void vjp(const double* x, const double* g, std::int64_t channels, const Coefficients& k,
+         std::int64_t first, std::int64_t last, double* dx, long double* work) {
+    Real* direct = work;
+    Real* through = work + channels;
+    const auto low = [](std::int64_t i) { return i < 0 ? 0 : i; };
+    const auto high = [&](std::int64_t i) { return i < channels ? i : channels - 1; };
+    for (std::int64_t m = low(first - k.after); m <= high(last + k.before); ++m) {
+        const std::int64_t begin = low(m - k.before), end = high(m + k.after);
+        const Real d = energy(x + begin, end - begin + 1, k);
+        direct[m] = Real(g[m]) * std::pow(d, -Real(k.beta));
+        through[m] = direct[m] * Real(x[m]) / d;
+    }
+    const Real factor = 2 * Real(k.scale) * Real(k.beta);
+    for (std::int64_t c = first; c <= last; ++c) {
+        Real sum = 0;
+        for (std::int64_t m = low(c - k.after); m <= high(c + k.before); ++m) sum += through[m];
+        dx[c] = double(factor == 0 ? direct[c] : direct[c] - factor * Real(x[c]) * sum);
+    }
+}
+
+}  // namespace lrn::scalar

@@ -1,0 +1,21 @@
+// Straight loops in long double: what is computed for the rare elements whose squares or powers
+// leave the range of the vector code, and the oracle for it.
+#pragma once
+
+#include "lrn.h"
+
+namespace lrn::scalar {
+
+// One output from its window: x[0..count), the element itself at `centre`.
+double forward(const double* x, std::int64_t count, std::int64_t centre, const Coefficients&);
+double jvp(const double* x, const double* t, std::int64_t count, std::int64_t centre,
+           const Coefficients&);
+// The three terms one element adds to the parameter gradients.
+ParameterGradients parameters(const double* x, double g, std::int64_t count, std::int64_t centre,
+                              const Coefficients&);
+
+// dx[first..last] of one pixel from all its channels. `work` holds 2 * channels long doubles.
+void vjp(const double* x, const double* g, std::int64_t channels, const Coefficients&,
+         std::int64_t first, std::int64_t last, double* dx, long double* work);
+
+}  // namespace lrn::scalar

@@ -1,0 +1,231 @@
+// From an array to tiles: which axis supplies the pixels, how long the tiles are, which way a
+// tile is computed, and the sharing of tiles among threads. No result depends on any of it,
+// save the parameter gradients, whose tiles are therefore the same for any number of threads.
+#include <atomic>
+#include <memory>
+#include <new>
+
+#include "dispatch.h"
+#include "threads.h"
+#include "tile.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace lrn {
+namespace {
+
+using i64 = std::int64_t;
+
+// Below this many elements a call is over before another thread has woken.
+constexpr i64 elements_worth_sharing = 1 << 15;
+constexpr i64 longest_tile = 2048, longest_wide_tile = 512, shortest_tile = 16;
+constexpr i64 bytes_of_sums = 256 << 10;    // what a wide tile's window may fill of the cache
+constexpr i64 elements_in_lines = 1 << 14;  // of a tile whose channels are contiguous
+constexpr i64 bytes_beyond_cache = 16 << 20;
+
+// Kernels compute with subnormals whatever mode the thread was left in, and leave no flags.
+class CleanArithmetic {
+#if defined(__x86_64__)
+public:
+    CleanArithmetic() : saved(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+    ~CleanArithmetic() { _mm_setcsr(saved); }
+
+private:
+    unsigned saved;
+#elif defined(__aarch64__)
+public:
+    CleanArithmetic() {
+        asm volatile("mrs %0, fpcr" : "=r"(saved));
+        asm volatile("msr fpcr, %0" : : "r"(saved & ~(std::uint64_t(1) << 24)));
+    }
+    ~CleanArithmetic() { asm volatile("msr fpcr, %0" : : "r"(saved)); }
+
+private:
+    std::uint64_t saved;
+#else
+public:
+    CleanArithmetic() {}
+#endif
+};
+
+struct Axis {
+    i64 size, stride[operands];
+};
+
+i64 magnitude(i64 v) { return v < 0 ? -v : v; }
+
+struct Walk {
+    Tile tile;  // of the whole array: pixels are those of one run, data its first element
+    Kernel kernel;
+    Axis outer[max_rank];
+    int rank = 0;
+    i64 slices = 1, tile_pixels = 1, tiles_per_slice = 1;
+    std::size_t item;
+    ParameterGradients* partials = nullptr;
+    mutable std::atomic<bool> out_of_memory{false};
+
+    i64 pieces() const { return slices * tiles_per_slice; }
+
+    void piece(i64 index) const {
+        Tile t = tile;
+        const i64 first = index % tiles_per_slice * tile_pixels;
+        i64 slice = index / tiles_per_slice, offset[operands] = {};
+        for (int a = rank - 1; a >= 0; --a) {
+            for (int o = 0; o < operands; ++o) offset[o] += slice % outer[a].size * outer[a].stride[o];
+            slice /= outer[a].size;
+        }
+        t.pixels = tile.pixels - first < tile_pixels ? tile.pixels - first : tile_pixels;
+        for (int o = 0; o < operands; ++o)
+            if (t.data[o])
+                t.data[o] = static_cast<const char*>(t.data[o]) +
+                            (offset[o] + first * tile.pixel_stride[o]) * i64(item);
+        if (partials) t.partial = partials + index;
+        const CleanArithmetic clean;
+        if (!kernel(t)) out_of_memory.store(true, std::memory_order_relaxed);
+    }
+};
+
+Power power_of(double beta) {
+    if (beta == 0) return Power::zero;
+    if (beta == 0.25) return Power::quarter;
+    if (beta == 0.5) return Power::half;
+    if (beta == 0.75) return Power::three_quarter;
+    if (beta == 1) return Power::one;
+    return Power::general;
+}
+
+// Float squares and sums keep the promised accuracy for short windows; their range asks for
+// ordinary coefficients.
+bool narrow_enough(const Coefficients& k, Power power, Type type) {
+    return type != Type::f64 && power != Power::general && k.before + k.after < 5 &&
+           (k.scale == 0 || (k.scale > 0x1p-60 && k.scale < 0x1p20)) &&
+           (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
+}
+
+// Drops axes of one, joins those that lie behind each other in every operand, and moves the one
+// that supplies the pixels to the end.
+void arrange(const Problem& problem, Walk& walk) {
+    const auto used = [&](int o) { return problem.data[o] != nullptr; };
+    int rank = 0;
+    Axis axes[max_rank + 1];
+    for (int a = 0; a < problem.rank; ++a) {
+        if (problem.size[a] == 1) continue;
+        Axis axis{problem.size[a], {}};
+        for (int o = 0; o < operands; ++o) axis.stride[o] = used(o) ? problem.stride[a][o] : 0;
+        int at = rank++;
+        for (; at > 0 && magnitude(axes[at - 1].stride[X]) < magnitude(axis.stride[X]); --at)
+            axes[at] = axes[at - 1];
+        axes[at] = axis;
+    }
+    int joined = 0;
+    for (int a = 0; a < rank; ++a) {
+        bool behind = joined > 0;
+        for (int o = 0; behind && o < operands; ++o)
+            behind = axes[joined - 1].stride[o] == axes[a].size * axes[a].stride[o];
+        if (behind) {
+            const i64 outer_size = axes[joined - 1].size;
+            axes[joined - 1] = axes[a];
+            axes[joined - 1].size *= outer_size;
+        } else {
+            axes[joined++] = axes[a];
+        }
+    }
+    if (joined == 0) axes[joined++] = Axis{1, {1, 1, 1}};
+
+    int longest = 0, contiguous = -1;
+    for (int a = 0; a < joined; ++a) {
+        if (axes[a].size > axes[longest].size) longest = a;
+        bool dense = true;
+        for (int o = 0; o < operands; ++o) dense = dense && (!used(o) || axes[a].stride[o] == 1);
+        if (dense) contiguous = a;
+    }
+    const bool enough = contiguous >= 0 && (axes[contiguous].size >= shortest_tile ||
+                                            axes[contiguous].size >= axes[longest].size);
+    const int pixels = enough ? contiguous : longest;
+    walk.tile.pixels = axes[pixels].size;
+    for (int o = 0; o < operands; ++o) walk.tile.pixel_stride[o] = axes[pixels].stride[o];
+    for (int a = 0; a < joined; ++a) {
+        if (a == pixels) continue;
+        walk.outer[walk.rank++] = axes[a];
+        walk.slices *= axes[a].size;
+    }
+}
+
+i64 longest_tile_of(const Tile& tile, Type type) {
+    const bool lines = tile.narrow && tile.channel_stride[X] == 1 && tile.channel_stride[out] == 1;
+    if (lines) return elements_in_lines / tile.channels + 1;
+    if (tile.narrow) return longest_tile;
+    const i64 width = tile.coefficients.before + tile.coefficients.after + 1;
+    const i64 rows = width < tile.channels ? width : tile.channels;
+    const i64 fits = bytes_of_sums / (rows * (type == Type::f64 ? 16 : 8));
+    const i64 length = fits / shortest_tile * shortest_tile;
+    return length < shortest_tile ? shortest_tile : length < longest_wide_tile ? length : longest_wide_tile;
+}
+
+using Verb = Kernel (KernelTable::*)[type_count];
+
+bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
+    int threads = thread_count();
+    Walk walk;
+    Tile& tile = walk.tile;
+    tile = {};
+    tile.coefficients = problem.coefficients;
+    Coefficients& k = tile.coefficients;
+    if (k.before > problem.channels - 1) k.before = problem.channels - 1;
+    if (k.after > problem.channels - 1) k.after = problem.channels - 1;
+    tile.power = power_of(k.beta);
+    tile.narrow = narrow_enough(k, tile.power, problem.type);
+    tile.channels = problem.channels;
+    for (int o = 0; o < operands; ++o) {
+        tile.data[o] = problem.data[o];
+        tile.channel_stride[o] = problem.channel_stride[o];
+    }
+    tile.in_place = problem.data[X] == problem.data[out];
+    walk.kernel = (kernels_in_use().*verb)[int(problem.type)];
+    walk.item = item_size(problem.type);
+    arrange(problem, walk);
+
+    const i64 elements = walk.slices * tile.pixels * tile.channels;
+    if (elements == 0) return true;
+    tile.stream = tile.pixel_stride[out] == 1 && tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
+    if (elements < elements_worth_sharing) threads = 1;
+    walk.tile_pixels = longest_tile_of(tile, problem.type);
+    if (!total) {
+        // Enough tiles for every thread to find work until the end.
+        const i64 wanted = (8 * threads + walk.slices - 1) / walk.slices;
+        const i64 even = threads > 1 ? (tile.pixels + wanted - 1) / wanted : tile.pixels;
+        const i64 fair = even < 64 ? 64 : (even + 15) / 16 * 16;
+        if (fair < walk.tile_pixels) walk.tile_pixels = fair;
+    }
+    walk.tiles_per_slice = (tile.pixels + walk.tile_pixels - 1) / walk.tile_pixels;
+
+    std::unique_ptr<ParameterGradients[]> partials;
+    if (total) {
+        partials.reset(new (std::nothrow) ParameterGradients[std::size_t(walk.pieces())]);
+        if (!partials) return false;
+        walk.partials = partials.get();
+    }
+    share(walk.pieces(), threads,
+          [](const void* w, i64 i) { static_cast<const Walk*>(w)->piece(i); }, &walk);
+    if (total)
+        for (i64 i = 0; i < walk.pieces(); ++i) {
+            total->scale += partials[i].scale;
+            total->beta += partials[i].beta;
+            total->bias += partials[i].bias;
+        }
+    return !walk.out_of_memory.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+bool forward(const Problem& problem) { return run(problem, &KernelTable::forward, nullptr); }
+bool vjp(const Problem& problem) { return run(problem, &KernelTable::vjp, nullptr); }
+bool jvp(const Problem& problem) { return run(problem, &KernelTable::jvp, nullptr); }
+bool parameters(const Problem& problem, ParameterGradients& total) {
+    total = {0, 0, 0};
+    return run(problem, &KernelTable::parameters, &total);
+}
+
+}  // namespace lrn

@@ -1,0 +1,319 @@
+"""From what people hold and write to a front and a spec.
+
+Which kind an array is is asked of the modules already loaded; nothing is imported to find out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+import lrnorm.numpy
+from lrnorm._errors import KindError, ShapeError
+from lrnorm._spec import LRNSpec, spec_from_keywords
+
+
+class Front(Protocol):
+    """What every computing front has."""
+
+    def forward(
+        self, x: Any, spec: LRNSpec, axis: int | None, *, dtype: Any, out: Any
+    ) -> Any: ...
+    def vjp(self, x: Any, g: Any, spec: LRNSpec, axis: int | None) -> Any: ...
+    def jvp(self, x: Any, t: Any, spec: LRNSpec, axis: int | None) -> Any: ...
+    def parameter_gradients(
+        self, x: Any, g: Any, spec: LRNSpec, axis: int | None
+    ) -> dict[str, Any]: ...
+
+
+# Defaults are told from equal values by identity, so that a number given beside spec= is seen.
+_ALPHA = float("1.0")
+_BETA = float("0.5")
+_BIAS = float("1.0")
+
+
+class _Radius(int):
+    """An int with an identity of its own: Python shares small ones."""
+
+
+_RADIUS = _Radius(2)
+
+# What NumPy would swallow and spoil, or what another front will serve: the way to an array.
+_WAYS_OUT = {
+    "torch": "pass x.detach().cpu().numpy()",
+    "jax": "pass numpy.asarray(x)",
+    "jaxlib": "pass numpy.asarray(x)",
+    "tensorflow": "pass x.numpy()",
+    "pandas": "pass x.to_numpy()",
+    "xarray": "pass x.to_numpy()",
+    "dask": "pass x.compute()",
+    "zarr": "pass x[...]",
+    "numpy.ma": "pass x.filled(0): masked entries have no energy to give",
+    "scipy": "pass x.toarray()",
+    "cupy": "pass cupy.asnumpy(x)",
+}
+
+# Words of other frameworks, and how to say the same here.
+_FOREIGN = {
+    "size": "size is a width in PyTorch: here channel_window_size={radius}, a radius",
+    "local_size": "local_size is a width in Caffe: here channel_window_size={radius}, a radius",
+    "n": "n is a width in the AlexNet paper: here channel_window_size={radius}, a radius",
+    "nsize": "nsize is a width in MXNet: here channel_window_size={radius}, a radius",
+    "depth_radius": "depth_radius is TensorFlow's word: here channel_window_size={value}, and "
+    "alpha=alpha * {width}, because TensorFlow does not divide alpha by the width",
+    "k": "k is called bias here: bias={value}",
+    "knorm": "knorm is called bias here: bias={value}",
+    "kappa": "kappa is called bias here: bias={value}",
+    "Alpha": "write alpha={value}",
+    "Beta": "write beta={value}",
+    "Bias": "write bias={value}",
+    "ChannelWindowSize": "write channel_window_size={value}",
+    "scale": "scale is a number of LRNSpec: pass spec=LRNSpec(…), or "
+    "alpha = scale * (2 * channel_window_size + 1)",
+    "before": "pass channel_window_size=(before, after), or spec=LRNSpec(…)",
+    "after": "pass channel_window_size=(before, after), or spec=LRNSpec(…)",
+    "dim": "write axis={value}",
+    "channel_axis": "write axis={value}",
+}
+
+
+def explain_foreign(function: str, words: dict[str, Any], known: tuple[str, ...]) -> KindError:
+    """The error for keywords that `function` does not have, with what to write instead."""
+    word, value = next(iter(words.items()))
+    if word in _FOREIGN:
+        whole = value if isinstance(value, int) and not isinstance(value, bool) else None
+        radius: Any = f"({whole // 2}, {(whole - 1) // 2})" if whole and whole % 2 == 0 else None
+        if radius is None:
+            radius = (whole - 1) // 2 if whole and whole > 1 else "(width - 1) // 2"
+        width = 2 * whole + 1 if whole is not None else "(2 * depth_radius + 1)"
+        hint = _FOREIGN[word].format(value=repr(value), radius=radius, width=width)
+    else:
+        hint = f"it takes {', '.join(known)}"
+    return KindError(f"{function}() has no argument {word!r}: {hint}.")
+
+
+_NUMBERS = ("alpha", "beta", "bias", "channel_window_size")
+
+
+def _spec(
+    function: str, alpha: Any, beta: Any, bias: Any, size: Any, spec: Any, foreign: dict[str, Any]
+) -> LRNSpec:
+    if foreign:
+        raise explain_foreign(function, foreign, (*_NUMBERS, "spec", "axis", "dtype", "out"))
+    if spec is None:
+        return spec_from_keywords(alpha, beta, bias, size)
+    if not isinstance(spec, LRNSpec):
+        raise KindError(f"spec must be an LRNSpec, got {spec!r}.")
+    given = [
+        name
+        for name, value, default in zip(
+            _NUMBERS, (alpha, beta, bias, size), (_ALPHA, _BETA, _BIAS, _RADIUS), strict=True
+        )
+        if value is not default
+    ]
+    if given:
+        raise KindError(
+            f"spec replaces {', '.join(_NUMBERS)}: got spec and {', '.join(given)}. "
+            "Give one or the other."
+        )
+    return spec
+
+
+def _origins(x: Any) -> list[str]:
+    """The modules that x's type and its parents come from, outermost package first."""
+    names = []
+    for cls in type(x).__mro__:
+        module = cls.__module__
+        names += [module, ".".join(module.split(".")[:2]), module.split(".")[0]]
+    return names
+
+
+def front_of(x: Any) -> Front | None:
+    """The front for x; None for nested lists, which go through NumPy and come back as lists."""
+    kind = type(x)
+    if kind is np.ndarray or kind is np.memmap:
+        return lrnorm.numpy
+    if isinstance(x, (list, tuple)):
+        return None
+    way_out = next((_WAYS_OUT[name] for name in _origins(x) if name in _WAYS_OUT), None)
+    if way_out is None and isinstance(x, np.ndarray):
+        way_out = "pass numpy.asarray(x), if what the subclass adds may be lost"
+    raise KindError(
+        f"x must be a NumPy array or nested lists of numbers, got {kind.__module__}."
+        f"{kind.__qualname__}: {way_out or 'pass numpy.asarray(x)'}."
+    )
+
+
+def array_of_lists(x: Any, name: str = "x") -> np.ndarray[Any, Any]:
+    """Nested lists or tuples of numbers as an array."""
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(
+            f"{name} must be nested lists of one length at each level: {error}."
+        ) from error
+
+
+def local_response_norm(
+    x: Any,
+    *,
+    alpha: float = _ALPHA,
+    beta: float = _BETA,
+    bias: float = _BIAS,
+    channel_window_size: int | tuple[int, int] = _RADIUS,
+    spec: LRNSpec | None = None,
+    axis: int | None = None,
+    dtype: Any = None,
+    out: Any = None,
+    **foreign: Any,
+) -> Any:
+    """Divide each value by the energy of its neighbouring channels.
+
+        D[c] = bias + alpha/(before + after + 1) * sum(x[j]**2 for j in c-before … c+after)
+        y[c] = x[c] * D[c]**-beta
+
+    Channels beyond either end count as zero; the divisor of alpha stays the same there.
+
+    Parameters
+    ----------
+    x : array or nested lists
+        NumPy array of float16, bfloat16 (ml_dtypes), float32, float64, integers or booleans, in
+        any layout. What comes back has the same shape, kind, dtype and memory order; integers
+        and booleans give float64, as ``x / 2`` does. Lists give lists.
+    alpha, beta, bias : float
+        Any finite numbers. Where D is not positive the result follows IEEE: nan or inf, without
+        a warning. ``bias=0`` over a window of zeros gives nan, which is what 0 · ∞ is.
+    channel_window_size : int or (int, int)
+        A radius: 2 averages over 5 channels. A pair (before, after) gives a window that leans.
+    spec : LRNSpec
+        In place of the four numbers.
+    axis : int
+        The axis of the channels. Left out it is the third from the last, at rank 3 and 4.
+    dtype : dtype
+        Of the result. The arithmetic is that of the wider of x and dtype.
+    out : array
+        Where to write; may be x itself. It is also what is returned.
+
+    Returns
+    -------
+    Of the kind of x. float32 and float64 are within max(4, 3 + 2|beta|) units in the last place of
+    the formula, float16 and bfloat16 within one, for alpha and bias not negative.
+
+    Raises
+    ------
+    ShapeError (a ValueError), ParameterError (a ValueError), OutputError (a ValueError),
+    KindError (a TypeError): each names the rule, the value and the way out.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 3.3; the parameters are those of
+    Wolfram's LocalResponseNormalizationLayer.
+
+    Examples
+    --------
+    >>> import lrnorm
+    >>> y = lrnorm.local_response_norm([-2.0, -1.0, 0.0, 1.0, 2.0], axis=0)
+    >>> [round(value, 4) for value in y]
+    [-1.4142, -0.6742, 0.0, 0.6742, 1.4142]
+    """
+    if foreign or spec is not None:
+        spec = _spec("local_response_norm", alpha, beta, bias, channel_window_size, spec, foreign)
+    else:
+        spec = spec_from_keywords(alpha, beta, bias, channel_window_size)
+    front = front_of(x)
+    if front is not None:
+        return front.forward(x, spec, axis, dtype=dtype, out=out)
+    y = lrnorm.numpy.forward(array_of_lists(x), spec, axis, dtype=dtype, out=out)
+    return y if out is not None else y.tolist()
+
+
+def local_response_norm_vjp(
+    x: Any,
+    g: Any,
+    *,
+    alpha: float = _ALPHA,
+    beta: float = _BETA,
+    bias: float = _BIAS,
+    channel_window_size: int | tuple[int, int] = _RADIUS,
+    spec: LRNSpec | None = None,
+    axis: int | None = None,
+    parameters: bool = False,
+    **foreign: Any,
+) -> Any:
+    """The gradient: what a small change of x does to sum(g * y), y = local_response_norm(x, …).
+
+        dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
+
+    with s = alpha/(before + after + 1) and m over the mirrored window, c-after … c+before.
+
+    `g` has the shape of x. The result has the kind and dtype of x. `parameters=True` returns
+    (dx, gradients), a dict of floats for alpha, beta and bias; for scale, beta and bias where
+    `spec` was given. Other arguments and errors are those of `local_response_norm`.
+
+    dx is within 8 units in the last place of the sum of the magnitudes of its terms.
+
+    Source: the derivative of the formula in Krizhevsky et al. (2012), section 3.3.
+
+    >>> import lrnorm
+    >>> dx = lrnorm.local_response_norm_vjp([1.0, 2.0, 3.0], [1.0, 1.0, 1.0], axis=0)
+    >>> [round(value, 4) for value in dx]
+    [0.3022, 0.0913, -0.1195]
+    """
+    function = "local_response_norm_vjp"
+    by_scale = spec is not None
+    spec = _spec(function, alpha, beta, bias, channel_window_size, spec, foreign)
+    front, (x, g) = _front_of_two(x, g, "g")
+    compute: Front = front or lrnorm.numpy
+    dx = compute.vjp(x, g, spec, axis)
+    result = dx if front else dx.tolist()
+    if not parameters:
+        return result
+    gradients = compute.parameter_gradients(x, g, spec, axis)
+    if not by_scale:
+        before, after = spec.before or 0, spec.after or 0  # keywords always give both ends
+        by_alpha = gradients["scale"] / (before + after + 1)
+        gradients = {"alpha": by_alpha, "beta": gradients["beta"], "bias": gradients["bias"]}
+    return result, gradients
+
+
+def local_response_norm_jvp(
+    x: Any,
+    t: Any,
+    *,
+    alpha: float = _ALPHA,
+    beta: float = _BETA,
+    bias: float = _BIAS,
+    channel_window_size: int | tuple[int, int] = _RADIUS,
+    spec: LRNSpec | None = None,
+    axis: int | None = None,
+    **foreign: Any,
+) -> Any:
+    """The directional derivative of y = local_response_norm(x, …) at x along t.
+
+        dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
+
+    with s = alpha/(before + after + 1) and j over the window of c. `t` has the shape of x; the
+    result has the kind and dtype of x. Arguments and errors are those of `local_response_norm`.
+
+    dy is within 8 units in the last place of the sum of the magnitudes of its terms.
+
+    Source: the derivative of the formula in Krizhevsky et al. (2012), section 3.3.
+
+    >>> import lrnorm
+    >>> dy = lrnorm.local_response_norm_jvp([1.0, 2.0, 3.0], [1.0, 1.0, 1.0], axis=0)
+    >>> [round(value, 4) for value in dy]
+    [0.351, 0.189, 0.027]
+    """
+    function = "local_response_norm_jvp"
+    spec = _spec(function, alpha, beta, bias, channel_window_size, spec, foreign)
+    front, (x, t) = _front_of_two(x, t, "t")
+    dy = (front or lrnorm.numpy).jvp(x, t, spec, axis)
+    return dy if front else dy.tolist()
+
+
+def _front_of_two(x: Any, other: Any, name: str) -> tuple[Front | None, tuple[Any, Any]]:
+    front, other_front = front_of(x), front_of(other)
+    if front is None:
+        x = array_of_lists(x)
+    if other_front is None:
+        other = array_of_lists(other, name)
+    return front, (x, other)

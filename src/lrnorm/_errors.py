@@ -1,0 +1,35 @@
+"""What goes wrong, as few kinds as it takes. Each is also the built-in kind it is."""
+
+from __future__ import annotations
+
+
+class LRNormError(Exception):
+    """The root of every error that lrnorm raises on purpose."""
+
+
+class ParameterError(LRNormError, ValueError):
+    """A parameter or option has a value that the rule does not allow."""
+
+
+class ShapeError(LRNormError, ValueError):
+    """A rank, a size or an axis does not fit."""
+
+
+class KindError(LRNormError, TypeError):
+    """An argument is of a kind that cannot be used: wrong type, dtype, or combination."""
+
+
+class OutputError(LRNormError, ValueError):
+    """The `out` array given cannot take the result."""
+
+
+class DeviceError(LRNormError, RuntimeError):
+    """The device asked for is not there."""
+
+
+class FileError(LRNormError, OSError):
+    """A file cannot be read or written as asked."""
+
+
+class MissingDependencyError(LRNormError, ImportError):
+    """An optional dependency is not installed."""
