@@ -74,26 +74,29 @@ public:
           pitch(round_up(tile.pixels, F)),
           range(trusted_range(k, power, float_chains && power != Power::general)) {}
 
-    // row: the sums, replaced by D. to: D^-beta.
-    void apply(double* row, double* to, Rare& rare) const {
+    // row: the sums, replaced by D. rest: what their rounding left over (float64 only).
+    // to: D^-beta.
+    void apply(double* row, const double* rest, double* to, Rare& rare) const {
         switch (power) {
-            case Power::zero: return apply<Power::zero>(row, to, rare);
-            case Power::quarter: return apply<Power::quarter>(row, to, rare);
-            case Power::half: return apply<Power::half>(row, to, rare);
-            case Power::three_quarter: return apply<Power::three_quarter>(row, to, rare);
-            case Power::one: return apply<Power::one>(row, to, rare);
-            case Power::general: return apply<Power::general>(row, to, rare);
+            case Power::zero: return apply<Power::zero>(row, rest, to, rare);
+            case Power::quarter: return apply<Power::quarter>(row, rest, to, rare);
+            case Power::half: return apply<Power::half>(row, rest, to, rare);
+            case Power::three_quarter: return apply<Power::three_quarter>(row, rest, to, rare);
+            case Power::one: return apply<Power::one>(row, rest, to, rare);
+            case Power::general: return apply<Power::general>(row, rest, to, rare);
         }
     }
 
 private:
     template <Power fixed>
-    void apply(double* row, double* to, Rare& rare) const {
+    void apply(double* row, const double* rest, double* to, Rare& rare) const {
         const vd scale = all(k.scale), bias = all(k.bias);
         const vd low = all(range.low), high = all(range.high);
         rare.count = 0;
         for (i64 i = 0; i < pitch; i += F) {
-            const vd a = fma(load(row + i), scale, bias), b = fma(load(row + i + D), scale, bias);
+            const Pair low_half = energy(row + i, rest + i, scale, bias);
+            const Pair high_half = energy(row + i + D, rest + i + D, scale, bias);
+            const vd a = low_half.high, b = high_half.high;
             store(row + i, a);
             store(row + i + D, b);
             unsigned lanes = outside(a, low, high) | outside(b, low, high) << D;
@@ -104,17 +107,30 @@ private:
                 store(to + i, p.low);
                 store(to + i + D, p.high);
             } else {
-                store(to + i, one_vector<fixed>(a));
-                store(to + i + D, one_vector<fixed>(b));
+                store(to + i, one_vector<fixed>(low_half));
+                store(to + i + D, one_vector<fixed>(high_half));
             }
         }
     }
 
+    // D in one double where that is more than enough, else in two: rounding it to float64 costs
+    // beta / 2 ulp of the power, which large powers cannot afford.
+    static Pair energy(const double* sum, const double* rest, vd scale, vd bias) {
+        if constexpr (is_double) {
+            const Pair product = two_product(load(sum), scale);
+            const Pair d = two_sum(product.high, bias);
+            return fast_two_sum(d.high, d.low + fma(load(rest), scale, product.low));
+        } else {
+            (void)rest;
+            return {fma(load(sum), scale, bias), vd{}};
+        }
+    }
+
     template <Power fixed>
-    vd one_vector(vd d) const {
-        if constexpr (fixed != Power::general) return chain<fixed>(d);
+    vd one_vector(Pair d) const {
+        if constexpr (fixed != Power::general) return chain<fixed>(d.high);
         else if constexpr (is_double) return power_double(d, k.beta);
-        else return power_single(d, k.beta);
+        else return power_single(d.high, k.beta);
     }
 
     // Error-free additions make nan of inf: the scalar code tells which it was.

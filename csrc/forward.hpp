@@ -189,6 +189,7 @@ struct WideForward {
         y.place(arena);
         squares.place(arena);
         d = arena.take<double>(pitch);
+        rest = arena.take<double>(pitch);
         power = arena.take<double>(pitch);
         rare.place(arena, tile.pixels);
         column = arena.take<double>(tile.channels);
@@ -205,8 +206,8 @@ struct WideForward {
             squares.ready(j);
             const i64 c = j - k.after;
             if (c < 0) continue;
-            squares.sum(c, d);
-            energy.apply(d, power, rare);
+            squares.sum(c, d, rest);
+            energy.apply(d, rest, power, rare);
             const S* own = x.at(c);
             S* to = y.row(c);
             for (i64 i = 0; i < pitch; i += F) {
@@ -232,7 +233,7 @@ struct WideForward {
     Energy<S> energy;
     Rare rare;
     i64 pitch;
-    double *d = nullptr, *power = nullptr, *column = nullptr;
+    double *d = nullptr, *rest = nullptr, *power = nullptr, *column = nullptr;
 };
 
 template <class S>

@@ -27,6 +27,7 @@ struct Jvp {
         squares.place(arena);
         products.place(arena);
         d = arena.take<double>(pitch);
+        rest = arena.take<double>(pitch);
         power = arena.take<double>(pitch);
         along = arena.take<double>(pitch);
         rare.place(arena, tile.pixels);
@@ -61,9 +62,9 @@ private:
     }
 
     void finish(i64 c) {
-        squares.sum(c, d);
+        squares.sum(c, d, rest);
         products.sum(c, along);
-        energy.apply(d, power, rare);
+        energy.apply(d, rest, power, rare);
         S* to = dy.row(c);
         const bool constant = 2 * k.scale * k.beta == 0;
         const vd f = all(2 * k.scale * k.beta);
@@ -101,7 +102,7 @@ private:
     Energy<S> energy;
     Rare rare;
     i64 pitch;
-    double *d = nullptr, *power = nullptr, *along = nullptr, *column = nullptr;
+    double *d = nullptr, *rest = nullptr, *power = nullptr, *along = nullptr, *column = nullptr;
     i64* last_unwieldy = nullptr;
     bool any_unwieldy = false;
 };

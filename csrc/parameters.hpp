@@ -27,6 +27,7 @@ struct Parameters {
         squares.place(arena);
         sums = arena.take<double>(pitch);
         d = arena.take<double>(pitch);
+        rest = arena.take<double>(pitch);
         power = arena.take<double>(pitch);
         for (double*& row : terms) row = arena.take<double>(pitch);
         rare.place(arena, tile.pixels);
@@ -49,9 +50,9 @@ private:
     void add_row(i64 c) {
         constexpr double ln2 = 0x1.62e42fefa39efp-1;
         g.fetch(c);
-        squares.sum(c, sums);
+        squares.sum(c, sums, rest);
         std::memcpy(d, sums, std::size_t(pitch) * sizeof(double));
-        energy.apply(d, power, rare);
+        energy.apply(d, rest, power, rare);
         for (i64 i = 0; i < pitch; i += F) {
             const Doubles a = get_doubles(x.at(c), i, tile.pixels);
             const Doubles b = get_doubles(g.at(c), i, tile.pixels);
@@ -97,7 +98,7 @@ private:
     Energy<S, false> energy;
     Rare rare;
     i64 pitch;
-    double *sums = nullptr, *d = nullptr, *power = nullptr, *column = nullptr;
+    double *sums = nullptr, *d = nullptr, *rest = nullptr, *power = nullptr, *column = nullptr;
     double* terms[3] = {};
 };
 

@@ -149,12 +149,14 @@ inline Pair log2_double_pair(vd d) {
     return fast_two_sum(whole.high, whole.low + (first.low + rest));
 }
 
-// For float64: below one ulp for |beta log2 d| < 1000.
-inline vd power_double(vd d, double beta) {
-    const Pair log = log2_double_pair(d);
+// For float64: about one ulp for |beta log2 d| < 1000.
+inline vd power_double(Pair d, double beta) {
+    constexpr double per_ln2 = 0x1.71547652b82fep+0;
+    const Pair log = log2_double_pair(d.high);
+    const vd log_low = fma(d.low / d.high, all(per_ln2), log.low);
     const Pair product = two_product(log.high, all(-beta));
     const vd n = nearest_whole(product.high);
-    const vd r = (product.high - n) + fma(log.low, all(-beta), product.low);
+    const vd r = (product.high - n) + fma(log_low, all(-beta), product.low);
     return scale_by_power_of_two(fma(polynomial(exp2_double, r), r, all(1.0)), n);
 }
 

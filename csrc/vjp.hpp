@@ -30,6 +30,7 @@ struct Vjp {
         through.place(arena);
         direct = arena.take<double>(direct_depth * pitch);
         d = arena.take<double>(pitch);
+        rest = arena.take<double>(pitch);
         power = arena.take<double>(pitch);
         rare.place(arena, tile.pixels);
         last_rare = arena.take<i64>(tile.pixels);
@@ -63,8 +64,8 @@ private:
     // The two terms in which output m's cotangent reaches dx.
     void pass_back(i64 m) {
         g.fetch(m);
-        squares.sum(m, d);
-        energy.apply(d, power, rare);
+        squares.sum(m, d, rest);
+        energy.apply(d, rest, power, rare);
         double* kept = direct + m % direct_depth * pitch;
         for (i64 i = 0; i < pitch; i += F) {
             const Doubles a = get_doubles(x.at(m), i, tile.pixels);
@@ -145,7 +146,7 @@ private:
     Window<Sum<S>> squares, through;
     Energy<S> energy;
     i64 direct_depth, pitch;
-    double *direct = nullptr, *d = nullptr, *power = nullptr, *column = nullptr;
+    double *direct = nullptr, *d = nullptr, *rest = nullptr, *power = nullptr, *column = nullptr;
     long double* work = nullptr;
     Rare rare;
     i64 *last_rare = nullptr, *run_start = nullptr;

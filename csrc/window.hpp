@@ -23,7 +23,7 @@ struct Single {
     static Single load(const double* p, i64) { return {lrn::load(p)}; }
     void store(double* p, i64) const { lrn::store(p, sum); }
     Single operator+(Single b) const { return {sum + b.sum}; }
-    vd value() const { return sum; }
+    Pair value() const { return {sum, vd{}}; }
 };
 struct Double {
     static constexpr i64 parts = 2;
@@ -41,7 +41,7 @@ struct Double {
         const Pair s = two_sum(high, b.high);
         return {s.high, s.low + (low + b.low)};
     }
-    vd value() const { return high + low; }
+    Pair value() const { return fast_two_sum(high, low); }
 };
 template <class S>
 struct sum_of {
@@ -98,8 +98,9 @@ public:
         }
     }
 
-    // Sums the window that begins at channel c - before, once ready(c - before + width - 1).
-    void sum(i64 c, double* to) const {
+    // Sums the window that begins at channel c - before, once ready(c - before + width - 1). What
+    // the rounding of a Double leaves over goes to `rest`, if that is wanted.
+    void sum(i64 c, double* to, double* rest = nullptr) const {
         const double* rows[direct_width];
         int count = 0;
         const i64 first = c - before;
@@ -111,11 +112,11 @@ public:
             if (!prefix_empty) rows[count++] = prefix;
         }
         switch (count) {
-            case 1: return add<1>(rows, to);
-            case 2: return add<2>(rows, to);
-            case 3: return add<3>(rows, to);
-            case 4: return add<4>(rows, to);
-            default: return add<5>(rows, to);
+            case 1: return add<1>(rows, to, rest);
+            case 2: return add<2>(rows, to, rest);
+            case 3: return add<3>(rows, to, rest);
+            case 4: return add<4>(rows, to, rest);
+            default: return add<5>(rows, to, rest);
         }
     }
 
@@ -130,11 +131,13 @@ private:
     }
 
     template <int count>
-    void add(const double* const* rows, double* to) const {
+    void add(const double* const* rows, double* to, double* rest) const {
         for (i64 i = 0; i < pitch; i += D) {
             A sum = A::load(rows[0] + i, pitch);
             for (int k = 1; k < count; ++k) sum = sum + A::load(rows[k] + i, pitch);
-            store(to + i, sum.value());
+            const Pair value = sum.value();
+            store(to + i, value.high);
+            if (A::parts == 2 && rest) store(rest + i, value.low);
         }
     }
 
