@@ -1,9 +1,10 @@
-// From a row of window sums to D = bias + scale * sum and D^-beta, and to the list of elements
-// whose D the vector code cannot be trusted with.
+// From window sums to D = bias + scale * sum and its powers, and to the elements whose D the
+// vector code cannot be trusted with.
 #pragma once
 
 #include "power.hpp"
 #include "rows.hpp"
+#include "window.hpp"
 
 namespace lrn {
 namespace {
@@ -25,8 +26,7 @@ inline bool moderate(double v) {
 
 // float chains want D and its powers within float; the others leave room for D^-(beta + 1) and
 // its product with any input in double. Coefficients beyond all measure leave nothing inside.
-inline Range trusted_range(const Coefficients& k, Power power, bool float_chain) {
-    if (power == Power::zero) return {-__builtin_inf(), __builtin_inf()};
+inline Range trusted_range(const Coefficients& k, bool float_chain) {
     if (!moderate(k.scale) || !moderate(k.bias)) return {__builtin_inf(), -__builtin_inf()};
     if (float_chain) return {0x1p-100, 0x1p100};
     const double beta = k.beta < 0 ? -k.beta : k.beta;
@@ -34,19 +34,6 @@ inline Range trusted_range(const Coefficients& k, Power power, bool float_chain)
     if (exponent < 1) return {__builtin_inf(), -__builtin_inf()};
     return {power_of_two(-int(exponent)), power_of_two(int(exponent))};
 }
-
-// The elements of a row that go another way: at most two entries each.
-struct Rare {
-    void place(Arena& arena, i64 pixels) { index = arena.take<i64>(2 * pixels); }
-    void add(i64 i, unsigned lanes, i64 pixels) {
-        for (; lanes; lanes &= lanes - 1) {
-            const i64 p = i + __builtin_ctz(lanes);
-            if (p < pixels) index[count++] = p;
-        }
-    }
-    i64* index = nullptr;
-    i64 count = 0;
-};
 
 // float64 inputs whose products with each other and with powers of D could leave the range.
 // Zero is harmless. Nothing of 32 bits or less can do that to a double.
@@ -61,74 +48,74 @@ inline unsigned unwieldy(Doubles v) {
     return unwieldy<S>(v.low) | unwieldy<S>(v.high) << D;
 }
 
-// float_chains: the short chains run in float, which is enough where the result is rounded to it.
-template <class S, bool float_chains = sizeof(S) != 8>
+// The elements of a row that go another way, in ascending order.
+class Rare {
+public:
+    void place(Arena& arena, i64 pixels) { index = arena.take<i64>(pixels); }
+    void clear() { count = 0; }
+    void add(i64 i, unsigned lanes, i64 pixels) {
+        for (; lanes; lanes &= lanes - 1) {
+            const i64 p = i + __builtin_ctz(lanes);
+            if (p < pixels) index[count++] = p;
+        }
+    }
+    const i64* begin() const { return index; }
+    const i64* end() const { return index + count; }
+    bool any() const { return count > 0; }
+
+private:
+    i64* index = nullptr;
+    i64 count = 0;
+};
+
+struct Powers {
+    Doubles d, power;   // D and D^-beta
+    Doubles inverse;    // 1 / D
+    unsigned rare;      // lanes that are not to be trusted
+};
+
+// exact: the short chains run in double even where results are rounded to float in the end.
+template <class S, Power power, bool exact = false>
 class Energy {
 public:
     static constexpr bool is_double = sizeof(S) == 8;
+    static constexpr bool float_chain = power != Power::general && !is_double && !exact;
 
-    explicit Energy(const Tile& tile)
-        : k(tile.coefficients),
-          power(tile.power),
-          pixels(tile.pixels),
-          pitch(round_up(tile.pixels, F)),
-          range(trusted_range(k, power, float_chains && power != Power::general)) {}
+    explicit Energy(const Coefficients& k) : k(k), range(trusted_range(k, float_chain)) {}
 
-    // row: the sums, replaced by D. rest: what their rounding left over (float64 only).
-    // to: D^-beta.
-    void apply(double* row, const double* rest, double* to, Rare& rare) const {
-        switch (power) {
-            case Power::zero: return apply<Power::zero>(row, rest, to, rare);
-            case Power::quarter: return apply<Power::quarter>(row, rest, to, rare);
-            case Power::half: return apply<Power::half>(row, rest, to, rare);
-            case Power::three_quarter: return apply<Power::three_quarter>(row, rest, to, rare);
-            case Power::one: return apply<Power::one>(row, rest, to, rare);
-            case Power::general: return apply<Power::general>(row, rest, to, rare);
+    Powers operator()(Pairs sums) const {
+        const Pair a = energy(sums.low), b = energy(sums.high);
+        Powers result;
+        result.d = {a.high, b.high};
+        result.rare = outside(a.high, all(range.low), all(range.high)) |
+                      outside(b.high, all(range.low), all(range.high)) << D;
+        if constexpr (is_double) result.rare |= nan_lanes(a.high) | nan_lanes(b.high) << D;
+        if constexpr (float_chain) {
+            const vf d = narrow(result.d);
+            result.power = widen(chain<power>(d));
+            result.inverse = widen(all(1.f) / d);
+        } else {
+            result.power = {one_vector(a), one_vector(b)};
+            result.inverse = {all(1.0) / a.high, all(1.0) / b.high};
         }
+        return result;
     }
 
 private:
-    template <Power fixed>
-    void apply(double* row, const double* rest, double* to, Rare& rare) const {
-        const vd scale = all(k.scale), bias = all(k.bias);
-        const vd low = all(range.low), high = all(range.high);
-        rare.count = 0;
-        for (i64 i = 0; i < pitch; i += F) {
-            const Pair low_half = energy(row + i, rest + i, scale, bias);
-            const Pair high_half = energy(row + i + D, rest + i + D, scale, bias);
-            const vd a = low_half.high, b = high_half.high;
-            store(row + i, a);
-            store(row + i + D, b);
-            unsigned lanes = outside(a, low, high) | outside(b, low, high) << D;
-            if constexpr (is_double) lanes |= nan_lanes(a) | nan_lanes(b) << D;
-            if (lanes) rare.add(i, lanes, pixels);
-            if constexpr (float_chains && fixed != Power::general) {
-                const Doubles p = widen(chain<fixed>(narrow(a, b)));
-                store(to + i, p.low);
-                store(to + i + D, p.high);
-            } else {
-                store(to + i, one_vector<fixed>(low_half));
-                store(to + i + D, one_vector<fixed>(high_half));
-            }
-        }
-    }
-
     // D in one double where that is more than enough, else in two: rounding it to float64 costs
     // beta / 2 ulp of the power, which large powers cannot afford.
-    static Pair energy(const double* sum, const double* rest, vd scale, vd bias) {
+    Pair energy(Pair sum) const {
         if constexpr (is_double) {
-            const Pair product = two_product(load(sum), scale);
-            const Pair d = two_sum(product.high, bias);
-            return fast_two_sum(d.high, d.low + fma(load(rest), scale, product.low));
+            const Pair product = two_product(sum.high, all(k.scale));
+            const Pair d = two_sum(product.high, all(k.bias));
+            return fast_two_sum(d.high, d.low + fma(sum.low, all(k.scale), product.low));
         } else {
-            (void)rest;
-            return {fma(load(sum), scale, bias), vd{}};
+            return {fma(sum.high, all(k.scale), all(k.bias)), vd{}};
         }
     }
 
-    template <Power fixed>
     vd one_vector(Pair d) const {
-        if constexpr (fixed != Power::general) return chain<fixed>(d.high);
+        if constexpr (power != Power::general) return chain<power>(d.high);
         else if constexpr (is_double) return power_double(d, k.beta);
         else return power_single(d.high, k.beta);
     }
@@ -139,11 +126,21 @@ private:
         return outside(marked, vd{}, vd{});
     }
 
-    Coefficients k;
-    Power power;
-    i64 pixels, pitch;
+    const Coefficients& k;
     Range range;
 };
+
+// Runs the kernel for the tile's power.
+template <template <class, Power> class K, class S>
+inline bool run_for_power(const Tile& tile) {
+    switch (tile.power) {
+        case Power::quarter: return run_in_scratch(K<S, Power::quarter>(tile));
+        case Power::half: return run_in_scratch(K<S, Power::half>(tile));
+        case Power::three_quarter: return run_in_scratch(K<S, Power::three_quarter>(tile));
+        case Power::one: return run_in_scratch(K<S, Power::one>(tile));
+        default: return run_in_scratch(K<S, Power::general>(tile));
+    }
+}
 
 }  // namespace
 }  // namespace lrn

@@ -7,8 +7,9 @@
 namespace lrn {
 namespace {
 
-template <class S>
-struct Jvp {
+template <class S, Power power>
+class Jvp {
+public:
     explicit Jvp(const Tile& tile)
         : tile(tile),
           k(tile.coefficients),
@@ -17,8 +18,7 @@ struct Jvp {
           dy(tile),
           squares(tile, k.before, k.after),
           products(tile, k.before, k.after),
-          energy(tile),
-          pitch(round_up(tile.pixels, F)) {}
+          energy(k) {}
 
     void place(Arena& arena) {
         x.place(arena);
@@ -26,21 +26,17 @@ struct Jvp {
         dy.place(arena);
         squares.place(arena);
         products.place(arena);
-        d = arena.take<double>(pitch);
-        rest = arena.take<double>(pitch);
-        power = arena.take<double>(pitch);
-        along = arena.take<double>(pitch);
         rare.place(arena, tile.pixels);
-        last_unwieldy = arena.take<i64>(pitch);
+        last_unwieldy = arena.take<i64>(tile.pixels);
         column = arena.take<double>(2 * tile.channels);
     }
 
     void run() {
-        for (i64 p = 0; p < pitch; ++p) last_unwieldy[p] = -1;
+        for (i64 p = 0; p < tile.pixels; ++p) last_unwieldy[p] = -1;
         for (i64 j = 0; j < tile.channels + k.after; ++j) {
             if (j < tile.channels) take_in(j);
-            squares.ready(j);
-            products.ready(j);
+            squares.end(j);
+            products.end(j);
             if (j >= k.after) finish(j - k.after);
         }
     }
@@ -51,37 +47,46 @@ private:
         t.fetch(j);
         squares.put_products(j, x.at(j), x.at(j), tile.pixels);
         products.put_products(j, x.at(j), t.at(j), tile.pixels);
-        for (i64 i = 0; i < pitch; i += F) {
-            const Doubles a = get_doubles(x.at(j), i, tile.pixels);
-            const Doubles b = get_doubles(t.at(j), i, tile.pixels);
-            for (unsigned lanes = unwieldy<S>(a) | unwieldy<S>(b); lanes; lanes &= lanes - 1) {
-                last_unwieldy[i + __builtin_ctz(lanes)] = j;
-                any_unwieldy = true;
-            }
+        if constexpr (sizeof(S) == 8) note_unwieldy(j);
+    }
+
+    void note_unwieldy(i64 j) {
+        const i64 n = tile.pixels;
+        rare.clear();
+        for (i64 i = 0; i < n; i += F) {
+            const unsigned lanes = unwieldy<S>(get_doubles(x.at(j), i, n)) |
+                                   unwieldy<S>(get_doubles(t.at(j), i, n));
+            if (lanes) rare.add(i, lanes, n);
         }
+        any_unwieldy = any_unwieldy || rare.any();
+        for (i64 p : rare) last_unwieldy[p] = j;
     }
 
     void finish(i64 c) {
-        squares.sum(c, d, rest);
-        products.sum(c, along);
-        energy.apply(d, rest, power, rare);
+        const auto sums = squares.rows(c), along = products.rows(c);
+        const S *own = x.at(c), *tangent = t.at(c);
         S* to = dy.row(c);
-        const bool constant = 2 * k.scale * k.beta == 0;
-        const vd f = all(2 * k.scale * k.beta);
-        for (i64 i = 0; i < pitch; i += F) {
-            const Doubles a = get_doubles(x.at(c), i, tile.pixels);
-            const Doubles b = get_doubles(t.at(c), i, tile.pixels);
-            const auto one_vector = [&](vd own, vd tangent, i64 at) {
-                const vd p = load(power + at), direct = tangent * p;
-                if (constant) return direct;
-                return fnma(f * own * (p / load(d + at)), load(along + at), direct);
+        const i64 n = tile.pixels;
+        const double factor = 2 * k.scale * k.beta;
+        rare.clear();
+        with_count(sums.count, [&](auto count) {
+            const auto one_vector = [&](vd v, vd u, vd power_, vd inverse, vd sum) {
+                const vd direct = u * power_;
+                return factor == 0 ? direct : fnma(all(factor) * v * (power_ * inverse), sum, direct);
             };
-            put_doubles(to, i, tile.pixels,
-                        {one_vector(a.low, b.low, i), one_vector(a.high, b.high, i + D)});
-        }
-        for (i64 r = 0; r < rare.count; ++r) repair(c, rare.index[r], to);
+            for (i64 i = 0; i < n; i += F) {
+                const Powers p = energy(sums.template at<count.value>(i));
+                const Pairs s = along.template at<count.value>(i);
+                const Doubles v = get_doubles(own, i, n), u = get_doubles(tangent, i, n);
+                put_doubles(to, i, n,
+                            {one_vector(v.low, u.low, p.power.low, p.inverse.low, s.low.high),
+                             one_vector(v.high, u.high, p.power.high, p.inverse.high, s.high.high)});
+                if (p.rare) rare.add(i, p.rare, n);
+            }
+        });
+        for (i64 p : rare) repair(c, p, to);
         if (any_unwieldy)
-            for (i64 p = 0; p < tile.pixels; ++p)
+            for (i64 p = 0; p < n; ++p)
                 if (last_unwieldy[p] >= 0 && last_unwieldy[p] >= c - k.before) repair(c, p, to);
         dy.done(c);
     }
@@ -99,17 +104,16 @@ private:
     History<S> x, t;
     Writer<S> dy;
     Window<Sum<S>> squares, products;
-    Energy<S> energy;
+    Energy<S, power> energy;
     Rare rare;
-    i64 pitch;
-    double *d = nullptr, *rest = nullptr, *power = nullptr, *along = nullptr, *column = nullptr;
+    double* column = nullptr;
     i64* last_unwieldy = nullptr;
     bool any_unwieldy = false;
 };
 
 template <class S>
 bool jvp(const Tile& tile) {
-    return run_in_scratch(Jvp<S>(tile));
+    return run_for_power<Jvp, S>(tile);
 }
 
 }  // namespace

@@ -11,24 +11,21 @@ namespace lrn {
 namespace {
 
 template <class S>
-struct Parameters {
+class Parameters {
+public:
     explicit Parameters(const Tile& tile)
         : tile(tile),
           k(tile.coefficients),
           x(tile, X, k.before + k.after + 1),
           g(tile, second, 1),
           squares(tile, k.before, k.after),
-          energy(tile),
+          energy(k),
           pitch(round_up(tile.pixels, F)) {}
 
     void place(Arena& arena) {
         x.place(arena);
         g.place(arena);
         squares.place(arena);
-        sums = arena.take<double>(pitch);
-        d = arena.take<double>(pitch);
-        rest = arena.take<double>(pitch);
-        power = arena.take<double>(pitch);
         for (double*& row : terms) row = arena.take<double>(pitch);
         rare.place(arena, tile.pixels);
         column = arena.take<double>(tile.channels);
@@ -41,7 +38,7 @@ struct Parameters {
                 x.fetch(j);
                 squares.put_products(j, x.at(j), x.at(j), tile.pixels);
             }
-            squares.ready(j);
+            squares.end(j);
             if (j >= k.after) add_row(j - k.after);
         }
     }
@@ -50,25 +47,26 @@ private:
     void add_row(i64 c) {
         constexpr double ln2 = 0x1.62e42fefa39efp-1;
         g.fetch(c);
-        squares.sum(c, sums, rest);
-        std::memcpy(d, sums, std::size_t(pitch) * sizeof(double));
-        energy.apply(d, rest, power, rare);
-        for (i64 i = 0; i < pitch; i += F) {
-            const Doubles a = get_doubles(x.at(c), i, tile.pixels);
-            const Doubles b = get_doubles(g.at(c), i, tile.pixels);
-            const unsigned lanes = unwieldy<S>(a) | unwieldy<S>(b);
-            if (lanes) rare.add(i, lanes, tile.pixels);
-            const auto one_vector = [&](vd own, vd cotangent, i64 at) {
-                const vd h = cotangent * load(power + at) * own;
-                const vd slope = h / load(d + at) * -k.beta;
-                store(terms[0] + at, slope * load(sums + at));
-                store(terms[1] + at, -h * (log2_of(load(d + at)) * ln2));
-                store(terms[2] + at, slope);
-            };
-            one_vector(a.low, b.low, i);
-            one_vector(a.high, b.high, i + D);
+        const auto sums = squares.rows(c);
+        const S *own = x.at(c), *cotangent = g.at(c);
+        const i64 n = tile.pixels;
+        rare.clear();
+        const auto one_vector = [&](i64 at, vd v, vd u, vd d, vd power, vd sum) {
+            const vd h = u * power * v, slope = h / d * -k.beta;
+            store(terms[0] + at, slope * sum);
+            store(terms[1] + at, -h * (log2_of(d) * ln2));
+            store(terms[2] + at, slope);
+        };
+        for (i64 i = 0; i < n; i += F) {
+            const Pairs s = sums.template at<0>(i);
+            const Powers p = energy(s);
+            const Doubles v = get_doubles(own, i, n), u = get_doubles(cotangent, i, n);
+            one_vector(i, v.low, u.low, p.d.low, p.power.low, s.low.high);
+            one_vector(i + D, v.high, u.high, p.d.high, p.power.high, s.high.high);
+            const unsigned lanes = p.rare | unwieldy<S>(v) | unwieldy<S>(u);
+            if (lanes) rare.add(i, lanes, n);
         }
-        for (i64 r = 0; r < rare.count; ++r) repair(c, rare.index[r]);
+        for (i64 p : rare) repair(c, p);
         tile.partial->scale += total(terms[0]);
         tile.partial->beta += total(terms[1]);
         tile.partial->bias += total(terms[2]);
@@ -95,10 +93,10 @@ private:
     const Coefficients& k;
     History<S> x, g;
     Window<Sum<S>> squares;
-    Energy<S, false> energy;
+    Energy<S, Power::general> energy;
     Rare rare;
     i64 pitch;
-    double *sums = nullptr, *d = nullptr, *rest = nullptr, *power = nullptr, *column = nullptr;
+    double* column = nullptr;
     double* terms[3] = {};
 };
 

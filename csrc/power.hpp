@@ -21,9 +21,7 @@ inline vf improve(vf y0, vf e, float first, float second) {
 
 template <Power power>
 inline vf chain(vf d) {
-    if constexpr (power == Power::zero) {
-        return all(1.f);
-    } else if constexpr (power == Power::one) {
+    if constexpr (power == Power::one) {
         return all(1.f) / d;
     } else {
         const vf r = rsqrt_estimate(d);
@@ -45,9 +43,7 @@ inline vf chain(vf d) {
 
 template <Power power>
 inline vd chain(vd d) {
-    if constexpr (power == Power::zero) {
-        return all(1.0);
-    } else if constexpr (power == Power::one) {
+    if constexpr (power == Power::one) {
         return all(1.0) / d;
     } else {
         const vd r = root(d);
@@ -61,10 +57,11 @@ inline vd chain(vd d) {
 
 // ---- log2 and exp2 ---------------------------------------------------------------------------
 
-template <int count>
-inline vd polynomial(const double (&c)[count], vd x) {
-    vd sum = all(c[count - 1]);
-    for (int i = count - 2; i >= 0; --i) sum = fma(sum, x, all(c[i]));
+template <int count, class V>
+inline V polynomial(const double (&c)[count], V x) {
+    using T = decltype(x[0] + 0);
+    V sum = all(T(c[count - 1]));
+    for (int i = count - 2; i >= 0; --i) sum = fma(sum, x, all(T(c[i])));
     return sum;
 }
 
@@ -109,6 +106,11 @@ inline vd scale_by_power_of_two(vd t, vd n) {
 
 inline vd nearest_whole(vd t) { return (t + 0x1.8p52) - 0x1.8p52; }
 
+constexpr double log2_float[] = {-0x1.7154752f76b3ep-1, 0x1.ec709a907a0b0p-2, -0x1.71576ab371f2cp-2,
+                                 0x1.277b703c02920p-2,  -0x1.eb41e6ed86ce2p-3, 0x1.a3b3c86b4360fp-3,
+                                 -0x1.83df3747f3286p-3, 0x1.77e8bb558c555p-3,  -0x1.c574f5e6c9fd7p-4};
+constexpr double exp2_float[] = {0x1.62e4302fc626ep-1,  0x1.ebfbe00e63baep-3,  0x1.c6af6cdbbdcc7p-5,
+                                 0x1.3b2a53045179ap-7,  0x1.5f0890162a90ap-10, 0x1.4413896e1ad27p-13};
 constexpr double log2_single[] = {
     0x1.71547652a44dbp+0,  -0x1.715476572cc31p-1, 0x1.ec709ea6a0c5ep-2,  -0x1.71546f4871651p-2,
     0x1.277658c21e745p-2,  -0x1.ec7352cb89bf3p-3, 0x1.a63df11f4d312p-3,  -0x1.7131ef80d3e2cp-3,
@@ -123,13 +125,47 @@ constexpr double log2_double[] = {
 constexpr double exp2_double[] = {
     0x1.62e42fefa39efp-1, 0x1.ebfbdff82c58fp-3, 0x1.c6b08d704a0c6p-5, 0x1.3b2ab6fba4e79p-7, 0x1.5d87fe78a3f9cp-10, 0x1.430912f86b7dbp-13, 0x1.ffcbfc6da6ed1p-17, 0x1.62c02242b879cp-20, 0x1.b524ebd13a55fp-24, 0x1.e4cf10dec0f59p-28, 0x1.e9ec1fcb69a7fp-32, 0x1.c4a29324a1038p-36};
 
+// Taking numbers apart loses nan; adding d - d, which is 0 for any number, puts it back.
+
+// -beta in two floats, the first short enough for an exact product with any exponent.
+struct FloatExponent {
+    explicit FloatExponent(double beta) {
+        const std::uint64_t bits = bits_of<std::uint64_t>(-beta) & ~((std::uint64_t(1) << 37) - 1);
+        short_part = float(bits_of<double>(bits));
+        rest = float(-beta - double(short_part));
+        whole = float(-beta);
+    }
+    float short_part, rest, whole;
+};
+
+// In float throughout, within 2 ulp for |beta| <= 1 and D in 2^-100 … 2^100. Each sum is kept in
+// two parts until what is large has cancelled.
+inline vf power_float(vf d, const FloatExponent& exponent) {
+    constexpr float c_high = 0x1.715476p+0f, c_low = 0x1.4ae0cp-26f;  // 1 / ln 2
+    constexpr std::int32_t one = 0x3f800000, root_half = 0x3f3504f3;
+    const vi bits = bits_of<vi>(d) + (one - root_half);
+    const vf e = __builtin_convertvector(vi(vu(bits) >> 23), vf) - 127.f;
+    const vf f = bits_of<vf>((bits & 0x007fffff) + root_half) - 1.f;
+    const vf l = f * c_high;
+    vf l_rest = fma(f * f, polynomial(log2_float, f), f * c_low);
+    if constexpr (has_fma) l_rest += fma(f, all(c_high), -l);
+    // t = -beta (e + l + l_rest) = n + r
+    const vf b = all(exponent.whole);
+    const vf n = (fma(b, e + l, all(0x1.8p23f))) - 0x1.8p23f;
+    const vf small = fma(e, all(exponent.rest), b * l_rest);
+    const vf r = fma(b, l, e * exponent.short_part - n) + small;
+    const vf p = fma(polynomial(exp2_float, r), r, all(1.f));
+    const vi shift = bits_of<vi>(n + (0x1.8p23f + 127)) << 23;
+    return p * bits_of<vf>(shift) + (d - d);
+}
+
 // For results that are rounded to float or less: relative error below 2^-32 for |beta| <= 8.
 inline vd power_single(vd d, double beta) {
     const Binary b = split(d);
     const vd f = b.m - 1.0;
     const vd t = fma(polynomial(log2_single, f), f, b.e) * -beta;
     const vd n = nearest_whole(t), r = t - n;
-    return scale_by_power_of_two(fma(polynomial(exp2_single, r), r, all(1.0)), n);
+    return scale_by_power_of_two(fma(polynomial(exp2_single, r), r, all(1.0)), n) + (d - d);
 }
 
 // log2(d) as a pair, relative error about 2^-60: log2(m) = (2 / ln 2) s + s^3 (...) with
@@ -157,7 +193,8 @@ inline vd power_double(Pair d, double beta) {
     const Pair product = two_product(log.high, all(-beta));
     const vd n = nearest_whole(product.high);
     const vd r = (product.high - n) + fma(log_low, all(-beta), product.low);
-    return scale_by_power_of_two(fma(polynomial(exp2_double, r), r, all(1.0)), n);
+    return scale_by_power_of_two(fma(polynomial(exp2_double, r), r, all(1.0)), n) +
+           (d.high - d.high);
 }
 
 inline vd log2_of(vd d) {

@@ -15,6 +15,11 @@ def log2_over_f(f):
     return log(1 + f) / (f * LN2) if f else 1 / LN2
 
 
+def log2_curve(f):
+    """(log2(1 + f) - f / ln 2) / f²"""
+    return (log(1 + f) - f) / (f * f * LN2) if abs(f) > mpf(10) ** -20 else -1 / (2 * LN2)
+
+
 def log2_tail(z):
     """(log2((1 + s) / (1 - s)) / s - 2 / ln 2) / z with z = s²"""
     if z < mpf(10) ** -20:
@@ -39,9 +44,13 @@ def fit(name, function, interval, degree):
 
 
 low, high = sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1
+fit("log2_float", log2_curve, [low, high], 8)
+fit("exp2_float", exp2_over_f, [mpf(-1) / 2, mpf(1) / 2], 5)
 fit("log2_single", log2_over_f, [low, high], 12)
 fit("exp2_single", exp2_over_f, [mpf(-1) / 2, mpf(1) / 2], 6)
 fit("log2_double", log2_tail, [mpf(0), mpf("0.02945")], 8)
 fit("exp2_double", exp2_over_f, [mpf(-1) / 2, mpf(1) / 2], 11)
 c = 2 / LN2
+single = mpf(float.fromhex("0x1.715476p+0"))
+print("// 1 / ln 2 in two floats\n   ", float(single).hex(), float(1 / LN2 - single).hex())
 print("// 2 / ln 2 in two parts\n   ", float(c).hex(), float(c - mpf(float(c))).hex())

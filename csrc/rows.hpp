@@ -60,6 +60,8 @@ inline Doubles get_doubles(const S* row, i64 i, i64 n) {
         std::memcpy(part, row + i, std::size_t(n - i) * sizeof(S));
         return {load(part), load(part + D)};
     } else {
+        if constexpr (sizeof(S) == 4)
+            if (i + F <= n) return load_doubles(row + i);
         return widen(get(row, i, n));
     }
 }
@@ -72,7 +74,7 @@ inline void put_doubles(S* row, i64 i, i64 n, Doubles v) {
         store(to + D, v.high);
         if (to == part) std::memcpy(row + i, part, std::size_t(n - i) * sizeof(S));
     } else {
-        put(row, i, n, narrow(v.low, v.high));
+        put(row, i, n, narrow(v));
     }
 }
 
@@ -163,17 +165,20 @@ public:
         else if (stream) block = arena.take<S>(pitch);
     }
 
+    // Where row c lies, if its pixels are contiguous.
+    S* place_of(i64 c) const { return base + c * channel_stride; }
+
     // Where to write row c; done(c) follows.
     S* row(i64 c) {
         if (pixel_stride != 1) return block + c % block_rows * pitch;
-        return stream ? block : base + c * channel_stride;
+        return stream ? block : place_of(c);
     }
 
     void done(i64 c) {
         if (pixel_stride != 1) {
             if (c % block_rows == block_rows - 1 || c == channels - 1) transpose(c);
         } else if (stream) {
-            stream_row(base + c * channel_stride, block, pixels);
+            stream_row(place_of(c), block, pixels);
         }
         written = c;
     }

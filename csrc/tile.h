@@ -7,12 +7,13 @@
 namespace lrn {
 
 // beta's with a short chain of square roots; everything else goes through log2 and exp2.
-enum class Power : int { zero, quarter, half, three_quarter, one, general };
+enum class Power : int { quarter, half, three_quarter, one, general };
 
 struct Tile {
     Coefficients coefficients;  // before and after at most channels - 1
     Power power;
-    bool narrow;  // forward only: float arithmetic keeps the accuracy promised
+    bool narrow;  // float arithmetic keeps the accuracy promised
+    bool lines;   // narrow, and the channels of a pixel are contiguous in every operand
     bool stream;  // the output leaves the cache: write around it
     bool in_place;
     std::int64_t channels, pixels;

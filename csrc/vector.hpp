@@ -89,6 +89,7 @@ inline unsigned outside(vd a, vd low, vd high) {
     return _mm512_cmp_pd_mask(__m512d(a), __m512d(low), _CMP_LT_OQ) |
            _mm512_cmp_pd_mask(__m512d(a), __m512d(high), _CMP_GT_OQ);
 }
+inline vf reciprocal_estimate(vf a) { return vf(_mm512_rcp14_ps(__m512(a))); }
 inline void stream(float* p, vf v) { _mm512_stream_ps(p, __m512(v)); }
 #elif defined(__AVX2__)
 inline vf fma(vf a, vf b, vf c) { return vf(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c))); }
@@ -107,6 +108,7 @@ inline unsigned outside(vd a, vd low, vd high) {
         _mm256_cmp_pd(__m256d(a), __m256d(low), _CMP_LT_OQ),
         _mm256_cmp_pd(__m256d(a), __m256d(high), _CMP_GT_OQ))));
 }
+inline vf reciprocal_estimate(vf a) { return vf(_mm256_rcp_ps(__m256(a))); }
 inline void stream(float* p, vf v) { _mm256_stream_ps(p, __m256(v)); }
 #elif defined(__SSE2__)
 inline vf fma(vf a, vf b, vf c) { return a * b + c; }
@@ -123,6 +125,7 @@ inline unsigned outside(vd a, vd low, vd high) {
     return unsigned(_mm_movemask_pd(_mm_or_pd(_mm_cmplt_pd(__m128d(a), __m128d(low)),
                                               _mm_cmpgt_pd(__m128d(a), __m128d(high)))));
 }
+inline vf reciprocal_estimate(vf a) { return vf(_mm_rcp_ps(__m128(a))); }
 inline void stream(float* p, vf v) { _mm_stream_ps(p, __m128(v)); }
 #else  // any other processor: 16-byte vectors, lane by lane where the compiler knows no better
 template <class V, class Lane>
@@ -141,6 +144,7 @@ inline V fnma(V a, V b, V c) {
 }
 inline vd root(vd a) { return each(a, [&](int i) { return __builtin_sqrt(a[i]); }); }
 inline vf rsqrt_estimate(vf a) { return each(a, [&](int i) { return 1 / __builtin_sqrtf(a[i]); }); }
+inline vf reciprocal_estimate(vf a) { return 1 / a; }
 template <class V>
 inline unsigned outside(V a, V low, V high) {
     unsigned mask = 0;
@@ -158,16 +162,49 @@ struct Doubles {  // as many as there are floats in a vector
 };
 
 inline Doubles widen(vf v) {
+#if defined(__AVX512F__)
+    const __m512 a = __m512(v);
+    return {vd(_mm512_cvtps_pd(_mm512_castps512_ps256(a))),
+            vd(_mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)))};
+#elif defined(__AVX2__)
+    const __m256 a = __m256(v);
+    return {vd(_mm256_cvtps_pd(_mm256_castps256_ps128(a))),
+            vd(_mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)))};
+#elif defined(__SSE2__)
+    const __m128 a = __m128(v);
+    return {vd(_mm_cvtps_pd(a)), vd(_mm_cvtps_pd(_mm_movehl_ps(a, a)))};
+#else
     vf_half part[2];
     std::memcpy(part, &v, sizeof v);
     return {__builtin_convertvector(part[0], vd), __builtin_convertvector(part[1], vd)};
+#endif
 }
-inline vf narrow(vd low, vd high) {
-    const vf_half part[2] = {__builtin_convertvector(low, vf_half),
-                             __builtin_convertvector(high, vf_half)};
-    vf v;
-    std::memcpy(&v, part, sizeof v);
-    return v;
+inline vf narrow(Doubles v) {
+#if defined(__AVX512F__)
+    return vf(_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(__m512d(v.low))),
+                                 _mm512_cvtpd_ps(__m512d(v.high)), 1));
+#elif defined(__AVX2__)
+    return vf(_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(__m256d(v.low))),
+                                   _mm256_cvtpd_ps(__m256d(v.high)), 1));
+#elif defined(__SSE2__)
+    return vf(_mm_movelh_ps(_mm_cvtpd_ps(__m128d(v.low)), _mm_cvtpd_ps(__m128d(v.high))));
+#else
+    const vf_half part[2] = {__builtin_convertvector(v.low, vf_half),
+                             __builtin_convertvector(v.high, vf_half)};
+    vf both;
+    std::memcpy(&both, part, sizeof both);
+    return both;
+#endif
+}
+
+inline Doubles load_doubles(const float* p) {
+#if defined(__AVX512F__)  // a conversion from memory needs no shuffle
+    return {vd(_mm512_cvtps_pd(_mm256_loadu_ps(p))), vd(_mm512_cvtps_pd(_mm256_loadu_ps(p + D)))};
+#elif defined(__AVX2__)
+    return {vd(_mm256_cvtps_pd(_mm_loadu_ps(p))), vd(_mm256_cvtps_pd(_mm_loadu_ps(p + D)))};
+#else
+    return widen(load_raw<vf>(p));
+#endif
 }
 
 // ---- 16-bit types <-> float ------------------------------------------------------------------

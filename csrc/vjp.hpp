@@ -8,8 +8,9 @@
 namespace lrn {
 namespace {
 
-template <class S>
-struct Vjp {
+template <class S, Power power>
+class Vjp {
+public:
     explicit Vjp(const Tile& tile)
         : tile(tile),
           k(tile.coefficients),
@@ -18,7 +19,7 @@ struct Vjp {
           dx(tile),
           squares(tile, k.before, k.after),
           through(tile, k.after, k.before),
-          energy(tile),
+          energy(k),
           direct_depth(least(k.before + 1, tile.channels)),
           pitch(round_up(tile.pixels, F)) {}
 
@@ -29,9 +30,6 @@ struct Vjp {
         squares.place(arena);
         through.place(arena);
         direct = arena.take<double>(direct_depth * pitch);
-        d = arena.take<double>(pitch);
-        rest = arena.take<double>(pitch);
-        power = arena.take<double>(pitch);
         rare.place(arena, tile.pixels);
         last_rare = arena.take<i64>(tile.pixels);
         run_start = arena.take<i64>(tile.pixels);
@@ -43,11 +41,11 @@ struct Vjp {
         const i64 channels = tile.channels;
         for (i64 j = 0; j < channels + k.after + k.before; ++j) {
             if (j < channels) take_in(j);
-            squares.ready(j);
+            squares.end(j);
             const i64 m = j - k.after;
             if (m < 0) continue;
             if (m < channels) pass_back(m);
-            through.ready(m);
+            through.end(m);
             const i64 c = m - k.before;
             if (c >= 0) finish(c);
         }
@@ -64,40 +62,48 @@ private:
     // The two terms in which output m's cotangent reaches dx.
     void pass_back(i64 m) {
         g.fetch(m);
-        squares.sum(m, d, rest);
-        energy.apply(d, rest, power, rare);
+        const auto sums = squares.rows(m);
+        const S *own = x.at(m), *cotangent = g.at(m);
         double* kept = direct + m % direct_depth * pitch;
-        for (i64 i = 0; i < pitch; i += F) {
-            const Doubles a = get_doubles(x.at(m), i, tile.pixels);
-            const Doubles b = get_doubles(g.at(m), i, tile.pixels);
-            const unsigned lanes = unwieldy<S>(a) | unwieldy<S>(b);
-            if (lanes) rare.add(i, lanes, tile.pixels);
-            const vd low = b.low * load(power + i), high = b.high * load(power + i + D);
-            store(kept + i, low);
-            store(kept + i + D, high);
-            through.put(m, i, Sum<S>::product(low, a.low / load(d + i)),
-                        Sum<S>::product(high, a.high / load(d + i + D)));
-        }
-        if (rare.count) mark(m);
+        const i64 n = tile.pixels;
+        rare.clear();
+        with_count(sums.count, [&](auto count) {
+            for (i64 i = 0; i < n; i += F) {
+                const Powers p = energy(sums.template at<count.value>(i));
+                const Doubles a = get_doubles(own, i, n), b = get_doubles(cotangent, i, n);
+                const vd low = b.low * p.power.low, high = b.high * p.power.high;
+                store(kept + i, low);
+                store(kept + i + D, high);
+                through.put(m, i, Sum<S>::product(low, a.low * p.inverse.low),
+                            Sum<S>::product(high, a.high * p.inverse.high));
+                const unsigned lanes = p.rare | unwieldy<S>(a) | unwieldy<S>(b);
+                if (lanes) rare.add(i, lanes, n);
+            }
+        });
+        if (rare.any()) mark(m);
     }
 
     void finish(i64 c) {
-        through.sum(c, d);
+        const auto sums = through.rows(c);
         const double* kept = direct + c % direct_depth * pitch;
         const S* own = x.at(c);
         S* to = dx.row(c);
+        const i64 n = tile.pixels;
         const double factor = 2 * k.scale * k.beta;
         if (factor == 0) {
-            for (i64 i = 0; i < pitch; i += F)
-                put_doubles(to, i, tile.pixels, {load(kept + i), load(kept + i + D)});
+            for (i64 i = 0; i < n; i += F)
+                put_doubles(to, i, n, {load(kept + i), load(kept + i + D)});
         } else {
             const vd f = all(factor);
-            for (i64 i = 0; i < pitch; i += F) {
-                const Doubles v = get_doubles(own, i, tile.pixels);
-                put_doubles(to, i, tile.pixels,
-                            {fnma(f * v.low, load(d + i), load(kept + i)),
-                             fnma(f * v.high, load(d + i + D), load(kept + i + D))});
-            }
+            with_count(sums.count, [&](auto count) {
+                for (i64 i = 0; i < n; i += F) {
+                    const Pairs t = sums.template at<count.value>(i);
+                    const Doubles v = get_doubles(own, i, n);
+                    put_doubles(to, i, n,
+                                {fnma(f * v.low, t.low.high, load(kept + i)),
+                                 fnma(f * v.high, t.high.high, load(kept + i + D))});
+                }
+            });
         }
         dx.done(c);
         if (any_rare) follow(c);
@@ -109,7 +115,7 @@ private:
         if (!any_rare)
             for (i64 p = 0; p < tile.pixels; ++p) last_rare[p] = run_start[p] = -1;
         any_rare = true;
-        for (i64 r = 0; r < rare.count; ++r) last_rare[rare.index[r]] = m;
+        for (i64 p : rare) last_rare[p] = m;
     }
 
     void follow(i64 c) {
@@ -144,9 +150,9 @@ private:
     History<S> x, g;
     Writer<S> dx;
     Window<Sum<S>> squares, through;
-    Energy<S> energy;
+    Energy<S, power> energy;
     i64 direct_depth, pitch;
-    double *direct = nullptr, *d = nullptr, *rest = nullptr, *power = nullptr, *column = nullptr;
+    double *direct = nullptr, *column = nullptr;
     long double* work = nullptr;
     Rare rare;
     i64 *last_rare = nullptr, *run_start = nullptr;
@@ -155,7 +161,7 @@ private:
 
 template <class S>
 bool vjp(const Tile& tile) {
-    return run_in_scratch(Vjp<S>(tile));
+    return run_for_power<Vjp, S>(tile);
 }
 
 }  // namespace

@@ -88,7 +88,6 @@ struct Walk {
 };
 
 Power power_of(double beta) {
-    if (beta == 0) return Power::zero;
     if (beta == 0.25) return Power::quarter;
     if (beta == 0.5) return Power::half;
     if (beta == 0.75) return Power::three_quarter;
@@ -99,7 +98,9 @@ Power power_of(double beta) {
 // Float squares and sums keep the promised accuracy for short windows; their range asks for
 // ordinary coefficients.
 bool narrow_enough(const Coefficients& k, Power power, Type type) {
-    return type != Type::f64 && power != Power::general && k.before + k.after < 5 &&
+    // Floats hold the powers of a D in 2^-100 … 2^100 up to the first.
+    if (power == Power::general && !(k.beta >= -1 && k.beta <= 1)) return false;
+    return type != Type::f64 && k.before + k.after < 5 &&
            (k.scale == 0 || (k.scale > 0x1p-60 && k.scale < 0x1p20)) &&
            (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
 }
@@ -154,8 +155,7 @@ void arrange(const Problem& problem, Walk& walk) {
 }
 
 i64 longest_tile_of(const Tile& tile, Type type) {
-    const bool lines = tile.narrow && tile.channel_stride[X] == 1 && tile.channel_stride[out] == 1;
-    if (lines) return elements_in_lines / tile.channels + 1;
+    if (tile.lines) return elements_in_lines / tile.channels + 1;
     if (tile.narrow) return longest_tile;
     const i64 width = tile.coefficients.before + tile.coefficients.after + 1;
     const i64 rows = width < tile.channels ? width : tile.channels;
@@ -186,6 +186,11 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     walk.kernel = (kernels_in_use().*verb)[int(problem.type)];
     walk.item = item_size(problem.type);
     arrange(problem, walk);
+
+    // Along a line, vectors run over the channels: there must be some to fill them.
+    tile.lines = tile.narrow && tile.channels >= 16;
+    for (int o = 0; o < operands; ++o)
+        tile.lines = tile.lines && (!tile.data[o] || tile.channel_stride[o] == 1);
 
     const i64 elements = walk.slices * tile.pixels * tile.channels;
     if (elements == 0) return true;

@@ -54,6 +54,10 @@ struct sum_of<double> {
 template <class S>
 using Sum = typename sum_of<S>::type;
 
+struct Pairs {  // the sums of as many pixels as there are floats in a vector
+    Pair low, high;
+};
+
 template <class A>
 class Window {
 public:
@@ -68,77 +72,80 @@ public:
         if (width > direct_width) prefix = arena.take<double>(A::parts * pitch);
     }
 
-    // Where the terms of channel j go, two vectors of doubles at a time; ready(j) follows.
+    // The terms of channel j, for two vectors of doubles at a time; end(j) follows.
     void put(i64 j, i64 i, A low, A high) {
-        double* row = slot(j);
-        low.store(row + i, pitch);
-        high.store(row + i + D, pitch);
+        put_one(j, i, low);
+        put_one(j, i + D, high);
     }
 
     // The terms of channel j as products of two rows of n inputs.
     template <class S>
     void put_products(i64 j, const S* a, const S* b, i64 n) {
         for (i64 i = 0; i < pitch; i += F) {
-            const Doubles u = get_doubles(a, i, n), v = get_doubles(b, i, n);
+            const Doubles u = get_doubles(a, i, n), v = a == b ? u : get_doubles(b, i, n);
             put(j, i, A::product(u.low, v.low), A::product(u.high, v.high));
         }
     }
 
-    // Takes in channel j. Beyond the last channel there is nothing to take in, but blocks end.
-    void ready(i64 j) {
-        if (width <= direct_width) return;
-        if (j < channels) {
-            add_to(prefix, prefix_empty ? nullptr : prefix, slot(j));
-            prefix_empty = false;
+    // Channel j is in. Beyond the last channel there is nothing to put, but blocks end there too.
+    void end(i64 j) {
+        prefix_empty = prefix_empty && j >= channels;
+        if (width <= direct_width || j % width != width - 1) return;
+        for (i64 k = least(j, channels - 1) - 1; k > j - width; --k) {
+            double *to = slot(k), *next = slot(k + 1);
+            for (i64 i = 0; i < pitch; i += D)
+                (A::load(to + i, pitch) + A::load(next + i, pitch)).store(to + i, pitch);
         }
-        if (j % width == width - 1) {
-            for (i64 k = least(j, channels - 1) - 1; k > j - width; --k)
-                add_to(slot(k), slot(k + 1), slot(k));
-            prefix_empty = true;
-        }
+        prefix_empty = true;
     }
 
-    // Sums the window that begins at channel c - before, once ready(c - before + width - 1). What
-    // the rounding of a Double leaves over goes to `rest`, if that is wanted.
-    void sum(i64 c, double* to, double* rest = nullptr) const {
-        const double* rows[direct_width];
+    // The rows whose sum is that of the window that begins at channel c - before; wanted once
+    // end(c - before + width - 1) has been called.
+    class Rows {
+    public:
+        // Most windows have a fixed number of rows: for those the loop is unrolled.
+        template <int fixed>
+        Pairs at(i64 i) const {
+            return {one<fixed>(i), one<fixed>(i + D)};
+        }
         int count = 0;
+
+    private:
+        template <int fixed>
+        Pair one(i64 i) const {
+            A sum = A::load(rows[0] + i, pitch);
+            if constexpr (fixed > 0)
+                for (int k = 1; k < fixed; ++k) sum = sum + A::load(rows[k] + i, pitch);
+            else
+                for (int k = 1; k < count; ++k) sum = sum + A::load(rows[k] + i, pitch);
+            return sum.value();
+        }
+        friend class Window;
+        const double* rows[direct_width];
+        i64 pitch;
+    };
+
+    Rows rows(i64 c) const {
+        Rows r;
+        r.pitch = pitch;
         const i64 first = c - before;
         if (width <= direct_width) {
             for (i64 j = most(first, 0); j <= least(first + width - 1, channels - 1); ++j)
-                rows[count++] = slot(j);
+                r.rows[r.count++] = slot(j);
         } else {
-            if (first >= 0) rows[count++] = slot(first);
-            if (!prefix_empty) rows[count++] = prefix;
+            if (first >= 0) r.rows[r.count++] = slot(first);
+            if (!prefix_empty) r.rows[r.count++] = prefix;
         }
-        switch (count) {
-            case 1: return add<1>(rows, to, rest);
-            case 2: return add<2>(rows, to, rest);
-            case 3: return add<3>(rows, to, rest);
-            case 4: return add<4>(rows, to, rest);
-            default: return add<5>(rows, to, rest);
-        }
+        return r;
     }
 
 private:
     double* slot(i64 j) const { return ring + j % width * (A::parts * pitch); }
 
-    void add_to(double* to, const double* a, const double* b) const {
-        for (i64 i = 0; i < pitch; i += D) {
-            const A right = A::load(b + i, pitch);
-            (a ? A::load(a + i, pitch) + right : right).store(to + i, pitch);
-        }
-    }
-
-    template <int count>
-    void add(const double* const* rows, double* to, double* rest) const {
-        for (i64 i = 0; i < pitch; i += D) {
-            A sum = A::load(rows[0] + i, pitch);
-            for (int k = 1; k < count; ++k) sum = sum + A::load(rows[k] + i, pitch);
-            const Pair value = sum.value();
-            store(to + i, value.high);
-            if (A::parts == 2 && rest) store(rest + i, value.low);
-        }
+    void put_one(i64 j, i64 i, A term) {
+        term.store(slot(j) + i, pitch);
+        if (width <= direct_width) return;
+        (prefix_empty ? term : A::load(prefix + i, pitch) + term).store(prefix + i, pitch);
     }
 
     i64 before, width, channels, pitch;
@@ -146,6 +153,19 @@ private:
     double* prefix = nullptr;
     bool prefix_empty = true;
 };
+
+template <int n>
+struct Count {
+    static constexpr int value = n;
+};
+
+// Calls body with the number of rows fixed where it is a common one, else with 0.
+template <class Body>
+inline void with_count(int count, Body body) {
+    if (count == 5) body(Count<5>{});
+    else if (count == 2) body(Count<2>{});
+    else body(Count<0>{});
+}
 
 }  // namespace
 }  // namespace lrn

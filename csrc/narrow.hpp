@@ -1,0 +1,83 @@
+// Float arithmetic for windows of at most direct_width channels: what the forward and the
+// backward pass share. Rows are read where they lie, five at a time.
+#pragma once
+
+#include "power.hpp"
+#include "rows.hpp"
+#include "window.hpp"
+
+namespace lrn {
+namespace {
+
+// The rows of a window around one channel: rows[0..direct_width), zeros where it has fewer.
+struct NarrowRows {
+    const float* row[direct_width];
+    int own;  // the channel itself
+    const float* centre() const { return row[own]; }
+};
+
+// row_at(channel) gives the row of a channel that exists.
+template <class RowAt>
+inline NarrowRows rows_around(i64 c, i64 before, i64 after, i64 channels, const float* zeros, RowAt row_at) {
+    NarrowRows rows;
+    rows.own = int(before);
+    for (i64 r = 0; r < direct_width; ++r) {
+        const i64 from = c - before + r;
+        rows.row[r] = r > before + after || from < 0 || from >= channels ? zeros : row_at(from);
+    }
+    return rows;
+}
+
+// A line of contiguous channels with zeros around it: its window is the line at shifted places.
+template <class T>
+struct PaddedLine {
+    static_assert(direct_width - 1 <= F);
+    void place(Arena& arena, i64 channels) {
+        count = channels;
+        line = arena.take<T>(channels + 2 * F);
+        zeros = arena.take<T>(channels + F);
+    }
+    void clear() {
+        std::memset(line, 0, std::size_t(count + 2 * F) * sizeof(T));
+        std::memset(zeros, 0, std::size_t(count + F) * sizeof(T));
+    }
+    T* own() const { return line + F; }
+    const T* shifted(i64 r, i64 before, i64 after) const {
+        return r > before + after ? zeros : own() - before + r;
+    }
+    i64 count = 0;
+    T *line = nullptr, *zeros = nullptr;
+};
+
+struct NarrowPowers {
+    vf d, power;
+    unsigned rare;
+};
+
+template <Power power>
+class NarrowEnergy {
+public:
+    explicit NarrowEnergy(const Coefficients& k)
+        : scale(all(float(k.scale))), bias(all(float(k.bias))), exponent(k.beta) {}
+
+    // get(row) gives a vector of each of the window's rows.
+    template <class Get>
+    NarrowPowers operator()(const NarrowRows& rows, Get get) const {
+        const vf x0 = get(rows.row[0]), x1 = get(rows.row[1]), x2 = get(rows.row[2]),
+                 x3 = get(rows.row[3]), x4 = get(rows.row[4]);
+        const vf sum = fma(x2, x2, fma(x4, x4, x0 * x0)) + fma(x3, x3, x1 * x1);
+        NarrowPowers result;
+        result.d = fma(sum, scale, bias);
+        result.rare = outside(result.d, all(0x1p-100f), all(0x1p100f));
+        if constexpr (power == Power::general) result.power = power_float(result.d, exponent);
+        else result.power = chain<power>(result.d);
+        return result;
+    }
+
+private:
+    vf scale, bias;
+    FloatExponent exponent;
+};
+
+}  // namespace
+}  // namespace lrn
