@@ -39,6 +39,11 @@ inline vf chain(vf d) {
     }
 }
 
+inline vf reciprocal(vf d) {
+    const vf r = reciprocal_estimate(d), e = fnma(d, r, all(1.f));
+    return fma(r, fma(e, e, e), r);
+}
+
 // ---- short chains in double ------------------------------------------------------------------
 
 template <Power power>

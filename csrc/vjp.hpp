@@ -3,6 +3,8 @@
 #pragma once
 
 #include "energy.hpp"
+#include "narrow.hpp"
+#include "rare_outputs.hpp"
 #include "window.hpp"
 
 namespace lrn {
@@ -21,7 +23,8 @@ public:
           through(tile, k.after, k.before),
           energy(k),
           direct_depth(least(k.before + 1, tile.channels)),
-          pitch(round_up(tile.pixels, F)) {}
+          pitch(round_up(tile.pixels, F)),
+          rare_outputs(tile) {}
 
     void place(Arena& arena) {
         x.place(arena);
@@ -31,10 +34,7 @@ public:
         through.place(arena);
         direct = arena.take<double>(direct_depth * pitch);
         rare.place(arena, tile.pixels);
-        last_rare = arena.take<i64>(tile.pixels);
-        run_start = arena.take<i64>(tile.pixels);
-        column = arena.take<double>(3 * tile.channels);
-        work = arena.take<long double>(2 * tile.channels);
+        rare_outputs.place(arena);
     }
 
     void run() {
@@ -49,8 +49,7 @@ public:
             const i64 c = m - k.before;
             if (c >= 0) finish(c);
         }
-        if (any_rare)
-            for (i64 p = 0; p < tile.pixels; ++p) close_run(p, channels);
+        rare_outputs.finish(dx);
     }
 
 private:
@@ -80,7 +79,7 @@ private:
                 if (lanes) rare.add(i, lanes, n);
             }
         });
-        if (rare.any()) mark(m);
+        if (rare.any()) rare_outputs.mark(m, rare);
     }
 
     void finish(i64 c) {
@@ -106,43 +105,7 @@ private:
             });
         }
         dx.done(c);
-        if (any_rare) follow(c);
-    }
-
-    // An output is rare where its mirrored window holds a rare element. Rare outputs are
-    // gathered into runs along the channels, and a run is computed when it ends.
-    void mark(i64 m) {
-        if (!any_rare)
-            for (i64 p = 0; p < tile.pixels; ++p) last_rare[p] = run_start[p] = -1;
-        any_rare = true;
-        for (i64 p : rare) last_rare[p] = m;
-    }
-
-    void follow(i64 c) {
-        for (i64 p = 0; p < tile.pixels; ++p) {
-            const bool is_rare = last_rare[p] >= 0 && last_rare[p] >= c - k.after;
-            if (is_rare && run_start[p] < 0) run_start[p] = c;
-            if (!is_rare) close_run(p, c);
-        }
-    }
-
-    void close_run(i64 p, i64 end) {
-        if (run_start[p] < 0) return;
-        double *xs = column, *gs = xs + tile.channels, *to = gs + tile.channels;
-        // Not x.column: the run may reach back beyond what the history keeps.
-        for (i64 c = 0; c < tile.channels; ++c) {
-            xs[c] = one(element<S>(X, c, p));
-            gs[c] = one(element<S>(second, c, p));
-        }
-        scalar::vjp(xs, gs, tile.channels, k, run_start[p], end - 1, to, work);
-        for (i64 c = run_start[p]; c < end; ++c) dx.replace(c, p, to[c]);
-        run_start[p] = -1;
-    }
-
-    template <class T>
-    const T* element(Operand which, i64 c, i64 p) const {
-        return static_cast<const T*>(tile.data[which]) + c * tile.channel_stride[which] +
-               p * tile.pixel_stride[which];
+        rare_outputs.follow(c, dx);
     }
 
     const Tile& tile;
@@ -152,15 +115,198 @@ private:
     Window<Sum<S>> squares, through;
     Energy<S, power> energy;
     i64 direct_depth, pitch;
+    double* direct = nullptr;
+    Rare rare;
+    RareOutputs<S> rare_outputs;
+};
+
+// ---- short windows -------------------------------------------------------------------------------
+//
+// D and its powers in float, as in the forward pass; what is multiplied with g stays in double,
+// because gradients come in all sizes.
+
+template <Power power>
+class NarrowPassBack {
+public:
+    explicit NarrowPassBack(const Coefficients& k) : energy(k), factor(2 * k.scale * k.beta) {}
+
+    // direct = g D^-beta, through = direct * x / D, over n elements; the rare ones are added.
+    template <class R, class S>
+    void terms(const NarrowRows& rows, const R* own, const S* g, i64 n, double* direct, double* through,
+               Rare& rare) const {
+        for (i64 i = 0; i < n; i += F) {
+            const NarrowPowers p =
+                i + F <= n ? energy(rows, [&](const float* row) { return load(row + i); })
+                           : energy(rows, [&](const float* row) { return load_part(row + i, n - i); });
+            const Doubles d_power = widen(p.power), inverse = widen(reciprocal(p.d));
+            const Doubles x = get_doubles(own, i, n), cotangent = get_doubles(g, i, n);
+            const vd low = cotangent.low * d_power.low, high = cotangent.high * d_power.high;
+            store(direct + i, low);
+            store(direct + i + D, high);
+            store(through + i, low * (x.low * inverse.low));
+            store(through + i + D, high * (x.high * inverse.high));
+            if (p.rare) rare.add(i, p.rare, n);
+        }
+    }
+
+    // dx = direct - factor * x * (the sum of the mirrored window's rows of `through`)
+    template <class R, class S>
+    void outputs(const double* const* through, const R* own, const double* direct, S* to, i64 n) const {
+        const vd f = all(factor);
+        for (i64 i = 0; i < n; i += F) {
+            const auto sum = [&](i64 at) {
+                vd s = load(through[0] + at);
+                for (int r = 1; r < direct_width; ++r) s += load(through[r] + at);
+                return s;
+            };
+            const Doubles x = get_doubles(own, i, n);
+            put_doubles(to, i, n, {fnma(f * x.low, sum(i), load(direct + i)),
+                                   fnma(f * x.high, sum(i + D), load(direct + i + D))});
+        }
+    }
+
+private:
+    NarrowEnergy<power> energy;
+    double factor;
+};
+
+template <class S, Power power>
+class NarrowVjp {
+public:
+    explicit NarrowVjp(const Tile& tile)
+        : tile(tile), k(tile.coefficients), x(tile, X, direct_width), g(tile, second, 1), dx(tile),
+          pass(k), pitch(round_up(tile.pixels, F)), rare_outputs(tile) {}
+
+    void place(Arena& arena) {
+        x.place(arena);
+        g.place(arena);
+        dx.place(arena);
+        zeros = arena.take<double>(pitch);
+        direct = arena.take<double>(direct_width * pitch);
+        through = arena.take<double>(direct_width * pitch);
+        rare.place(arena, tile.pixels);
+        rare_outputs.place(arena);
+    }
+
+    void run() {
+        std::memset(zeros, 0, std::size_t(pitch) * sizeof(double));
+        for (i64 j = 0; j < tile.channels + k.after + k.before; ++j) {
+            if (j < tile.channels) x.fetch(j);
+            const i64 m = j - k.after, c = m - k.before;
+            if (m >= 0 && m < tile.channels) pass_back(m);
+            if (c >= 0) finish(c);
+        }
+        rare_outputs.finish(dx);
+    }
+
+private:
+    double* slot(double* ring, i64 j) const { return ring + j % direct_width * pitch; }
+
+    void pass_back(i64 m) {
+        g.fetch(m);
+        const NarrowRows rows =
+            rows_around(m, k.before, k.after, tile.channels, reinterpret_cast<const float*>(zeros),
+                        [&](i64 from) { return x.at(from); });
+        rare.clear();
+        pass.terms(rows, x.at(m), g.at(m), tile.pixels, slot(direct, m), slot(through, m), rare);
+        if (rare.any()) rare_outputs.mark(m, rare);
+    }
+
+    void finish(i64 c) {
+        const double* rows[direct_width];
+        for (i64 r = 0; r < direct_width; ++r) {
+            const i64 from = c - k.after + r;
+            rows[r] = r > k.before + k.after || from < 0 || from >= tile.channels ? zeros : slot(through, from);
+        }
+        pass.outputs(rows, x.at(c), slot(direct, c), dx.row(c), tile.pixels);
+        dx.done(c);
+        rare_outputs.follow(c, dx);
+    }
+
+    const Tile& tile;
+    const Coefficients& k;
+    History<S, float> x;
+    History<S> g;
+    Writer<S> dx;
+    NarrowPassBack<power> pass;
+    i64 pitch;
+    double *zeros = nullptr, *direct = nullptr, *through = nullptr;
+    Rare rare;
+    RareOutputs<S> rare_outputs;
+};
+
+template <class S, Power power>
+class NarrowVjpLines {
+public:
+    explicit NarrowVjpLines(const Tile& tile) : tile(tile), k(tile.coefficients), pass(k) {}
+
+    void place(Arena& arena) {
+        const i64 n = tile.channels;
+        x.place(arena, n);
+        through.place(arena, n);
+        direct = arena.take<double>(n + F);
+        column = arena.take<double>(3 * n);
+        work = arena.take<long double>(2 * n);
+        rare.place(arena, n);
+    }
+
+    void run() {
+        const i64 n = tile.channels;
+        x.clear();
+        through.clear();
+        NarrowRows window;
+        const double* mirrored[direct_width];
+        window.own = int(k.before);
+        for (i64 r = 0; r < direct_width; ++r) {
+            window.row[r] = x.shifted(r, k.before, k.after);
+            mirrored[r] = through.shifted(r, k.after, k.before);
+        }
+        for (i64 p = 0; p < tile.pixels; ++p) {
+            const S* from = static_cast<const S*>(tile.data[X]) + p * tile.pixel_stride[X];
+            const S* g = static_cast<const S*>(tile.data[second]) + p * tile.pixel_stride[second];
+            S* to = static_cast<S*>(const_cast<void*>(tile.data[out])) + p * tile.pixel_stride[out];
+            for (i64 i = 0; i < n; i += F) put(x.own(), i, n, get(from, i, n));
+            rare.clear();
+            pass.terms(window, x.own(), g, n, direct, through.own(), rare);
+            // Vectors reach past the line's end, where there have to be zeros.
+            for (i64 i = n; i < round_up(n, F) + F; ++i) through.own()[i] = 0;
+            pass.outputs(mirrored, x.own(), direct, to, n);
+            if (rare.any()) repair(from, g, to);
+        }
+    }
+
+private:
+    void repair(const S* from, const S* g, S* to) {
+        const i64 n = tile.channels;
+        double *xs = column, *gs = xs + n, *results = gs + n;
+        for (i64 c = 0; c < n; ++c) {
+            xs[c] = one(from + c);
+            gs[c] = one(g + c);
+        }
+        i64 next = 0;  // outputs before it are done
+        for (i64 m : rare) {
+            const i64 first = most(next, m - k.before), last = least(n - 1, m + k.after);
+            scalar::vjp(xs, gs, n, k, first, last, results, work);
+            for (i64 c = first; c <= last; ++c) put_one(to + c, results[c]);
+            next = last + 1;
+        }
+    }
+
+    const Tile& tile;
+    const Coefficients& k;
+    NarrowPassBack<power> pass;
+    PaddedLine<float> x;
+    PaddedLine<double> through;
     double *direct = nullptr, *column = nullptr;
     long double* work = nullptr;
     Rare rare;
-    i64 *last_rare = nullptr, *run_start = nullptr;
-    bool any_rare = false;
 };
 
 template <class S>
 bool vjp(const Tile& tile) {
+    if constexpr (sizeof(S) != 8)
+        if (tile.narrow)
+            return tile.lines ? run_for_power<NarrowVjpLines, S>(tile) : run_for_power<NarrowVjp, S>(tile);
     return run_for_power<Vjp, S>(tile);
 }
 

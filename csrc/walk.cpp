@@ -98,8 +98,8 @@ Power power_of(double beta) {
 // Float squares and sums keep the promised accuracy for short windows; their range asks for
 // ordinary coefficients.
 bool narrow_enough(const Coefficients& k, Power power, Type type) {
-    // Floats hold the powers of a D in 2^-100 … 2^100 up to the first.
-    if (power == Power::general && !(k.beta >= -1 && k.beta <= 1)) return false;
+    // power_float adds its own error to that of D, which grows with beta.
+    if (power == Power::general && !(k.beta >= -0.75 && k.beta <= 0.75)) return false;
     return type != Type::f64 && k.before + k.after < 5 &&
            (k.scale == 0 || (k.scale > 0x1p-60 && k.scale < 0x1p20)) &&
            (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
