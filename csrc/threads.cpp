@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <memory>
@@ -18,28 +19,61 @@ namespace {
 
 constexpr int most_threads = 1024;
 
+// Going to sleep and being woken costs more than a small call: whoever waits looks on for about
+// as long first. Longer would take processors from others.
+constexpr auto patience = std::chrono::microseconds(20);
+
+template <class Done>
+bool look_on(Done done) {
+    const auto end = std::chrono::steady_clock::now() + patience;
+    do {
+        for (int i = 0; i < 32; ++i) {
+            if (done()) return true;
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+        }
+    } while (std::chrono::steady_clock::now() < end);
+    return false;
+}
+
+// The pieces lie in as many stretches as there are threads. Each thread begins with a stretch of
+// its own, so that the next call finds in its cache what this one left there, and then helps with
+// the others.
 struct Job {
-    Job(std::int64_t count, int seats, void (*piece)(const void*, std::int64_t), const void* context)
-        : count(count), piece(piece), context(context), seats(seats) {}
+    Job(std::int64_t count, int threads, void (*piece)(const void*, std::int64_t), const void* context)
+        : count(count), threads(threads), piece(piece), context(context), taken(new Counter[std::size_t(threads)]) {}
+
+    std::int64_t begin_of(int stretch) const { return count * stretch / threads; }
 
     // Takes pieces until none is left. The last one to finish wakes the caller.
-    void work() {
-        for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
-            piece(context, i);
-            if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 == count) finished.notify_all();
+    void work(int seat) {
+        for (int k = 0; k < threads; ++k) {
+            const int stretch = (seat + k) % threads;
+            const std::int64_t begin = begin_of(stretch), end = begin_of(stretch + 1);
+            for (std::int64_t i; (i = begin + taken[stretch].value.fetch_add(1, std::memory_order_relaxed)) < end;) {
+                piece(context, i);
+                if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 == count) finished.notify_all();
+            }
         }
     }
 
     void wait() {
+        if (look_on([&] { return finished.load(std::memory_order_acquire) == count; })) return;
         for (std::int64_t done; (done = finished.load(std::memory_order_acquire)) < count;)
             finished.wait(done, std::memory_order_acquire);
     }
 
+    struct alignas(64) Counter {
+        std::atomic<std::int64_t> value{0};
+    };
     const std::int64_t count;
+    const int threads;
     void (*const piece)(const void*, std::int64_t);
     const void* const context;
-    std::atomic<int> seats;  // workers that may still join
-    std::atomic<std::int64_t> next{0}, finished{0};
+    const std::unique_ptr<Counter[]> taken;
+    std::atomic<int> seated{1};  // the caller has seat 0
+    std::atomic<std::int64_t> finished{0};
 };
 
 // Workers sleep until a job is posted. They hold the job by shared ownership: one that wakes
@@ -52,16 +86,15 @@ public:
             for (std::int64_t i = 0; i < count; ++i) piece(context, i);
             return;
         }
-        const auto job = std::make_shared<Job>(count, threads - 1, piece, context);
+        const auto job = std::make_shared<Job>(count, threads, piece, context);
         {
             const std::lock_guard lock(mutex);
             start_workers(threads - 1);
             posted = job;
-            ++posts;
+            posts.fetch_add(1, std::memory_order_relaxed);
         }
-        if (threads == 2) wake.notify_one();
-        else wake.notify_all();
-        job->work();
+        wake.notify_all();
+        job->work(0);
         {
             const std::lock_guard lock(mutex);
             posted.reset();
@@ -86,13 +119,15 @@ private:
         std::uint64_t seen = 0;
         for (;;) {
             std::shared_ptr<Job> job;
+            look_on([&] { return posts.load(std::memory_order_relaxed) != seen; });
             {
                 std::unique_lock lock(mutex);
-                wake.wait(lock, [&] { return posted && posts != seen; });
-                seen = posts;
+                wake.wait(lock, [&] { return posted && posts.load(std::memory_order_relaxed) != seen; });
+                seen = posts.load(std::memory_order_relaxed);
                 job = posted;
             }
-            if (job->seats.fetch_sub(1, std::memory_order_relaxed) > 0) job->work();
+            const int seat = job->seated.fetch_add(1, std::memory_order_relaxed);
+            if (seat < job->threads) job->work(seat);
         }
     }
 
@@ -100,7 +135,7 @@ private:
     std::mutex mutex;
     std::condition_variable wake;
     std::shared_ptr<Job> posted;
-    std::uint64_t posts = 0;
+    std::atomic<std::uint64_t> posts{0};  // changed under the mutex, watched without
     int workers = 0;
 };
 
