@@ -1,0 +1,399 @@
+"""The layer of the seed: the normalization of (channels, height, width) with named ports.
+
+    y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
+
+What is fed to a port, alone or in a list, is told apart here; the fronts compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import FrozenInstanceError
+from functools import partial
+from typing import Any, NamedTuple, Never, Self
+
+import numpy as np
+
+import lrnorm.numpy
+from lrnorm._dispatch import Front, array_of_lists, front_of
+from lrnorm._errors import LRNormError, ParameterError, ShapeError
+from lrnorm._information import (
+    EVALUATION_OPTIONS,
+    PRECISIONS,
+    Facts,
+    Leaf,
+    Shape,
+    check_evaluation,
+    explain_option,
+    port_shape,
+    unified,
+)
+from lrnorm._spec import LRNSpec, spec_from_keywords, window_ends
+
+__all__ = ["LocalResponseNormalizationLayer"]
+
+_CONSTRUCTION = {"alpha": 1.0, "beta": 0.5, "bias": 1.0, "channel_window_size": 2, "input": None}
+_WORDS = (*_CONSTRUCTION, "output")
+
+# What the function takes and a layer has no need of: the way there.
+_AXIS = "a layer's channels come first. For others: lrnorm.local_response_norm(x, axis={value!r})"
+_SPEC = "write channel_window_size=(before, after), alpha=scale * (before + after + 1)"
+_ELSEWHERE = {
+    **dict.fromkeys(("axis", "dim", "channel_axis"), _AXIS),
+    **dict.fromkeys(("spec", "scale", "before", "after"), _SPEC),
+}
+
+
+@contextmanager
+def _told_of(where: str) -> Iterator[None]:
+    """Errors that speak of x speak of the port instead."""
+    try:
+        yield
+    except LRNormError as error:
+        text = str(error)
+        rest = text.removeprefix("x") if text.startswith("x ") else f": {text}"
+        raise type(error)(where + rest) from error
+
+
+class _Operand(NamedTuple):
+    """What is fed to a port: the input, or what goes along with it through a derivative."""
+
+    value: Any
+    port: str
+    role: str = ""
+    item: str = ""
+
+    @property
+    def where(self) -> str:
+        return f"{self.role}port {self.port!r}{self.item}"
+
+    def taken_out(self) -> _Operand:
+        """The value that a mapping holds under the port's name."""
+        if type(self.value) is np.ndarray or not isinstance(self.value, Mapping):
+            return self
+        if list(self.value) != [self.port]:
+            unknown = [name for name in self.value if name != self.port]
+            got = f"there is no port {unknown[0]!r} to feed" if unknown else "got an empty mapping"
+            raise ParameterError(f"{self.where} takes {{{self.port!r}: …}}: {got}.")
+        return self._replace(value=self.value[self.port])
+
+    def holds_examples(self) -> bool:
+        """Whether the value is a list of examples. With arrays among its items it is; nested lists
+        are one example at three levels and several at four."""
+        inner, levels = self.value, 0
+        if not isinstance(inner, (list, tuple)):
+            return False
+        if not inner:
+            raise ShapeError(f"{self.where} expects at least one example, got an empty list.")
+        if any(getattr(item, "ndim", 0) for item in inner):
+            return True
+        while isinstance(inner, (list, tuple)):
+            inner, levels = inner[0] if inner else None, levels + 1
+        return levels + int(getattr(inner, "ndim", 0)) == 4
+
+    def examples(self, count: int) -> list[_Operand]:
+        """One operand for each example of a list, of which there must be `count`."""
+        value = self.value
+        batch = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 4
+        if not batch or len(value) != count:
+            got = len(value) if batch else f"one {type(value).__name__}"
+            raise ShapeError(f"{self.where} expects a list of {count}, as the input is, got {got}.")
+        return [self._replace(value=v, item=f" (item {i})") for i, v in enumerate(value)]
+
+    def array(self) -> tuple[Front | None, Any]:
+        """The front, None for nested lists, and the array."""
+        with _told_of(self.where):
+            front = front_of(self.value)
+            return front, self.value if front else array_of_lists(self.value)
+
+
+class LocalResponseNormalizationLayer:
+    """A net layer that divides each value by the energy of its neighbouring channels.
+
+        D[c] = bias + alpha/(before + after + 1) * sum(x[j]**2 for j in c-before … c+after)
+        y[c] = x[c] * D[c]**-beta
+
+    Channels beyond either end count as zero; the divisor of alpha stays the same there.
+
+    Parameters
+    ----------
+    alpha, beta, bias : float
+        Any finite numbers.
+    channel_window_size : int or (int, int)
+        A radius: 2 averages over 5 channels. A pair (before, after) gives a window that leans.
+    input, output : (int or None, int or None, int or None)
+        (channels, height, width) at the ports "Input" and "Output", None for an unknown size,
+        which is free. Both ports have one shape: either says it, and both given must agree.
+
+    A layer is immutable, equal by value, hashable and picklable; its repr evaluates back.
+    `layer.spec` is its LRNSpec; `layer.input`, `layer.output` and `layer.ports` tell shapes.
+
+    Errors: ParameterError, ShapeError (ValueErrors) and KindError (a TypeError).
+
+    Source: Wolfram's LocalResponseNormalizationLayer; Krizhevsky et al. (2012), section 3.3.
+
+    >>> import numpy as np
+    >>> from lrnorm import LocalResponseNormalizationLayer
+    >>> layer = LocalResponseNormalizationLayer(input=(5, 1, 1))
+    >>> layer
+    LocalResponseNormalizationLayer(alpha=1.0, beta=0.5, bias=1.0, channel_window_size=2, \
+input=(5, 1, 1))
+    >>> layer(np.array([-2.0, -1.0, 0.0, 1.0, 2.0]).reshape(5, 1, 1)).ravel().round(4)
+    array([-1.4142, -0.6742,  0.    ,  0.6742,  1.4142])
+    >>> layer.replace(alpha=0.0, input=None)([[[3.0]]])
+    [[[3.0]]]
+    """
+
+    alpha: float
+    beta: float
+    bias: float
+    channel_window_size: int | tuple[int, int]
+    spec: LRNSpec
+    input: Shape
+
+    _construction_options = _CONSTRUCTION
+    _evaluation_options = EVALUATION_OPTIONS
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        bias: float = 1.0,
+        channel_window_size: int | tuple[int, int] = 2,
+        input: tuple[int | None, ...] | None = None,
+        output: tuple[int | None, ...] | None = None,
+        **foreign: Any,
+    ) -> None:
+        if foreign:
+            raise explain_option(type(self).__name__, foreign, _WORDS, (), _ELSEWHERE)
+        spec = spec_from_keywords(alpha, beta, bias, channel_window_size)
+        before, after = window_ends(channel_window_size)
+        self.__dict__.update(
+            alpha=float(alpha),
+            beta=spec.beta,
+            bias=spec.bias,
+            channel_window_size=before if before == after else (before, after),
+            spec=spec,
+            input=unified(port_shape("Input", input), port_shape("Output", output)),
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        """The keywords that build this layer."""
+        arguments = {name: getattr(self, name) for name in _CONSTRUCTION}
+        if self.input == (None, None, None):
+            del arguments["input"]
+        return arguments
+
+    def __repr__(self) -> str:
+        words = ", ".join(f"{name}={value!r}" for name, value in self._arguments().items())
+        return f"{type(self).__name__}({words})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._arguments() == other._arguments()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._arguments().items()))
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        return partial(type(self), **self._arguments()), ()
+
+    def __setattr__(self, name: str, value: Any) -> Never:
+        raise FrozenInstanceError(
+            f"a layer does not change, {name!r} cannot be set: "
+            "layer.replace(alpha=2.0) gives another layer."
+        )
+
+    def __delattr__(self, name: str) -> Never:
+        raise FrozenInstanceError(f"a layer does not change, {name!r} cannot be deleted.")
+
+    def replace(self, **changes: Any) -> Self:
+        """Another layer, with these arguments of the class in place of its own.
+
+        `input` and `output` are one shape: either replaces it, and None forgets it.
+
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> LocalResponseNormalizationLayer().replace(alpha=2.0)
+        LocalResponseNormalizationLayer(alpha=2.0, beta=0.5, bias=1.0, channel_window_size=2)
+        """
+        arguments = self._arguments()
+        if "output" in changes:
+            arguments.pop("input", None)
+        return type(self)(**(arguments | changes))
+
+    @property
+    def output(self) -> Shape:
+        """The shape of the port "Output", which is that of "Input"."""
+        return self.input
+
+    @property
+    def ports(self) -> dict[str, Shape]:
+        """Name → shape of each port, None for an unknown size; "Input" first."""
+        return {"Input": self.input, "Output": self.output}
+
+    def _facts(self) -> Facts:
+        name = type(self).__name__
+        # Adding 0.0 makes -0.0, which is equal to 0.0, the same text.
+        numbers = {n: getattr(self, n) + 0.0 for n in ("alpha", "beta", "bias")}
+        window = [self.spec.before, self.spec.after]
+        return Facts(
+            type=name,
+            expression=repr(self),
+            leaves={(): Leaf(self, name, numbers | {"channel_window_size": window})},
+            edges=(),
+            arrays={},
+            input_ports={"Input": self.input},
+            output_ports={"Output": self.output},
+        )
+
+    def __call__(
+        self,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        net_evaluation_mode: str = "Test",
+        random_seeding: int | str | None = None,
+        target_device: str | tuple[str, int] = "CPU",
+        working_precision: str | None = None,
+        **foreign: Any,
+    ) -> Any:
+        """y[c] = x[c] * (bias + alpha/(before + after + 1) * sum(x[j]**2))**-beta
+
+        x is one of
+            an array of rank 3, (channels, height, width)           → an array of its kind, dtype
+            an array of rank 4: a batch                             → an array
+            a list or tuple of arrays of rank 3, sizes may differ   → a list of arrays
+            nested lists of three levels, or of four: a batch       → nested lists
+            {"Input": any of these}                                 → the same as without
+        and each example gives what it gives alone.
+
+        Options
+        -------
+        batch_size : int or None
+            Compute an array of rank 4 in pieces of that many: memory beyond the output is that of
+            one piece. None: at once. Lists go one by one in any case.
+        net_evaluation_mode : "Test" or "Train"
+            Both compute the same: this layer does nothing else while training.
+        random_seeding : None, int, "Inherited" or "Automatic"
+            Has no effect: nothing here is random.
+        target_device : "CPU", "GPU" or ("GPU", n)
+            A DeviceError (a RuntimeError) where there is none.
+        working_precision : None, "Real16", "Real32", "Real64" or "Mixed"
+            None is the input's own. A name converts the input, then computes and returns in that
+            type; "Mixed" returns 16 bits from 32-bit arithmetic.
+
+        Errors: ShapeError (a ValueError) for a rank or size, KindError (a TypeError) for a dtype,
+        both with the port's name; ParameterError (a ValueError) for an option.
+
+        >>> import numpy as np
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> x = np.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+        >>> [y.round(4).ravel().tolist() for y in LocalResponseNormalizationLayer()([x, -x])]
+        [[0.513, 1.026, 1.539], [-0.513, -1.026, -1.539]]
+        """
+        if foreign:
+            raise explain_option("layer", foreign, tuple(EVALUATION_OPTIONS), _WORDS, _ELSEWHERE)
+        check_evaluation(
+            batch_size, net_evaluation_mode, random_seeding, target_device, working_precision
+        )
+        computing, result = PRECISIONS[working_precision]
+
+        def forward(front: Front, x: Any, out: Any = None) -> Any:
+            if computing is not None:
+                with np.errstate(all="ignore"):
+                    x = x.astype(computing, copy=False)
+            return front.forward(x, self.spec, x.ndim - 3, dtype=result, out=out)
+
+        def in_pieces(front: Front, x: Any) -> Any:
+            if batch_size is None or x.ndim == 3:
+                return forward(front, x)
+            y = np.empty_like(x, dtype=forward(front, x[:0]).dtype, subok=False)
+            for start in range(0, len(x), batch_size):
+                piece = slice(start, start + batch_size)
+                forward(front, x[piece], y[piece])
+            return y
+
+        return self._map(in_pieces, _Operand(x, "Input"))
+
+    def vjp(self, x: Any, grad_output: Any = None) -> Any:
+        """dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
+
+        with s = alpha/(before + after + 1) and m over the mirrored window: the gradient of
+        sum(g * layer(x)). g is `grad_output`, of the form and shape of x; {"Output": g} is g, and
+        None stands for ones. x, errors, and the form, kind and dtype of dx are those of a call.
+        Source: the derivative of the formula; Wolfram's NetPortGradient["Input"].
+
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> dx = LocalResponseNormalizationLayer().vjp([[[1.0]], [[2.0]], [[3.0]]])
+        >>> [round(row[0][0], 4) for row in dx]
+        [0.351, 0.189, 0.027]
+        """
+        operands = [_Operand(x, "Input")]
+        if grad_output is not None:
+            operands.append(_Operand(grad_output, "Output", "the gradient at "))
+        return self._map(
+            lambda front, x, g=None: front.vjp(
+                x, np.ones_like(x) if g is None else g, self.spec, x.ndim - 3
+            ),
+            *operands,
+        )
+
+    def jvp(self, x: Any, tangent: Any) -> Any:
+        """dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
+
+        with s = alpha/(before + after + 1) and j over the window of c: the derivative of layer(x)
+        along t, the `tangent`, of the form and shape of x; {"Input": t} is t. x, errors, and the
+        form, kind and dtype of dy are those of a call. Source: the derivative of the formula.
+
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> x, t = [[[1.0]], [[2.0]], [[3.0]]], [[[1.0]], [[1.0]], [[1.0]]]
+        >>> [round(row[0][0], 4) for row in LocalResponseNormalizationLayer().jvp(x, t)]
+        [0.351, 0.189, 0.027]
+        """
+        return self._map(
+            lambda front, x, t: front.jvp(x, t, self.spec, x.ndim - 3),
+            _Operand(x, "Input"),
+            _Operand(tangent, "Input", "the tangent at "),
+        )
+
+    def _map(self, verb: Callable[..., Any], *operands: _Operand) -> Any:
+        """verb(front, array, …), example by example where the first operand is a list of them."""
+        operands = tuple(operand.taken_out() for operand in operands)
+        if not operands[0].holds_examples():
+            return self._compute(verb, *operands)
+        count = len(operands[0].value)
+        lists = (operand.examples(count) for operand in operands)
+        return [self._compute(verb, *each) for each in zip(*lists, strict=True)]
+
+    def _compute(self, verb: Callable[..., Any], *operands: _Operand) -> Any:
+        fronts, arrays = zip(*(operand.array() for operand in operands), strict=True)
+        front: Front = fronts[0] or lrnorm.numpy
+        shape = arrays[0].shape
+        self._check(shape, operands[0].where, fronts[0] is not None and not operands[0].item)
+        for operand, array in zip(operands, arrays, strict=True):
+            if array.shape != shape:
+                raise ShapeError(
+                    f"{operand.where} expects the shape of the input, {shape}, got {array.shape}."
+                )
+            # On no channels: the front's check of the dtype, in the name of this port and before
+            # a conversion spoils the values in silence.
+            with _told_of(operand.where):
+                front.forward(array[:0], self.spec, 0, dtype=None, out=None)
+        result = verb(front, *arrays)
+        return result if fronts[0] else result.tolist()
+
+    def _check(self, shape: tuple[int, ...], where: str, may_be_batch: bool) -> None:
+        if len(shape) != 3 and not (may_be_batch and len(shape) == 4):
+            batch = ", or a batch of them of rank 4" if may_be_batch else ""
+            raise ShapeError(
+                f"{where} expects an array of rank 3, (channels, height, width){batch}, got rank "
+                f"{len(shape)}, shape {shape}. For another: lrnorm.local_response_norm(x, axis=…)."
+            )
+        if any(n not in (None, m) for n, m in zip(self.input, shape[-3:], strict=True)):
+            raise ShapeError(
+                f"{where} expects (channels, height, width) = {self.input}, got {shape[-3:]}. "
+                "layer.replace(input=None) takes any size."
+            )
