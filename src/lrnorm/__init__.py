@@ -1,7 +1,12 @@
 """Local Response Normalization: right, fast, for whatever array you hold.
 
+Every call computes, along the channels and with a radius r:
+
     y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from lrnorm._config import set_num_threads, show_config
 from lrnorm._dispatch import (
@@ -19,7 +24,13 @@ from lrnorm._errors import (
     ParameterError,
     ShapeError,
 )
+from lrnorm._information import information, options
 from lrnorm._spec import LRNSpec
+from lrnorm.layer import LocalResponseNormalizationLayer
+
+if TYPE_CHECKING:
+    from lrnorm import files as files
+    from lrnorm import plot as plot
 
 __all__ = [
     "DeviceError",
@@ -27,13 +38,33 @@ __all__ = [
     "KindError",
     "LRNSpec",
     "LRNormError",
+    "LocalResponseNormalizationLayer",
     "MissingDependencyError",
     "OutputError",
     "ParameterError",
     "ShapeError",
+    "information",
     "local_response_norm",
     "local_response_norm_jvp",
     "local_response_norm_vjp",
+    "options",
     "set_num_threads",
     "show_config",
 ]
+
+# Loaded on first use: a name, and the module that has it (or is it).
+_LATER = {
+    "files": "lrnorm.files",
+    "plot": "lrnorm.plot",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'lrnorm' has no attribute {name!r}")
+    module = import_module(_LATER[name])
+    return module if _LATER[name] == f"lrnorm.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

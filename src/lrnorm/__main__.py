@@ -1,0 +1,5 @@
+"""`python -m lrnorm` is the command."""
+
+from lrnorm.cli import main
+
+raise SystemExit(main())

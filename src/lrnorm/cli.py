@@ -1,0 +1,274 @@
+"""The command. Each subcommand is a row in _COMMANDS, and loads what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lrnorm._errors import LRNormError, ParameterError
+
+if TYPE_CHECKING:
+    from lrnorm._spec import LRNSpec
+
+FAILED = 2
+INTERRUPTED = 130  # what shells report for Ctrl-C
+BROKEN_PIPE = 141  # and for a reader that has gone
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, through `main` like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ParameterError(f"{message}. See {self.prog} --help.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command with these words (default: those of the process); the result is the status.
+
+    0 is success. 2 is bad input: one line on stderr says what is wrong. 130 is Ctrl-C.
+
+    >>> status = main(["--version"])  # doctest: +ELLIPSIS
+    lrnorm ...
+    >>> status
+    0
+    """
+    words = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a strange file name must not stop an answer
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe can still be answered
+    except SystemExit as stop:  # argparse, after --help
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except KeyboardInterrupt:
+        return _failed("interrupted; no unfinished output is left.", INTERRUPTED)
+    except BrokenPipeError:
+        _drop_stdout()
+        return BROKEN_PIPE
+    except LRNormError as error:
+        return _failed(str(error))
+    except MemoryError as error:
+        return _failed(f"not enough memory: {error}")
+    except OSError as error:  # of stdout: those of files are LRNormErrors
+        _drop_stdout()
+        return _failed(f"the output cannot be written: {error}")
+
+
+def _failed(message: str, status: int = FAILED) -> int:
+    print("lrnorm:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def _drop_stdout() -> None:
+    """Keep the interpreter from flushing into a closed pipe, and complaining, at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _run(words: list[str]) -> int:
+    if words and words[0] in _COMMANDS:
+        return _COMMANDS[words[0]][1](words[1:])
+    parser = _Parser(
+        prog="lrnorm",
+        description="Local Response Normalization of arrays and pictures.",
+        epilog="commands:\n"
+        + "".join(f"  {name:<8} {text}\n" for name, (text, _) in _COMMANDS.items())
+        + "\nlrnorm COMMAND --help says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
+    given = parser.parse_args(words)
+    if given.version:
+        from importlib.metadata import version
+
+        print("lrnorm", version("lrnorm"))
+    elif given.command is not None:
+        parser.error(f"there is no command {given.command!r}: choose {' or '.join(_COMMANDS)}")
+    else:
+        parser.print_help()
+    return 0
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number such as 0.75, got {text!r}") from None
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be an integer such as -1, got {text!r}") from None
+
+
+def _window(text: str) -> int | tuple[int, int]:
+    try:
+        ends = [int(part) for part in text.split(",")]
+    except ValueError:
+        ends = []
+    if len(ends) == 1:
+        return ends[0]
+    if len(ends) == 2:
+        return ends[0], ends[1]
+    raise argparse.ArgumentTypeError(
+        f"must be a radius such as 2, or a pair BEFORE,AFTER such as 2,1, got {text!r}"
+    )
+
+
+_NUMBERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "--alpha": (_number, "A", "default 1"),
+    "--beta": (_number, "B", "default 0.5"),
+    "--bias": (_number, "K", "default 1"),
+    "--channel-window-size": (_window, "R", "a radius, or BEFORE,AFTER; default 2"),
+    "--axis": (_integer, "N", "axis of the channels; default: third from last, at rank 3 and 4"),
+}
+
+
+def _join_negatives(words: list[str]) -> list[str]:
+    """`--alpha -1e-4` as `--alpha=-1e-4`: argparse takes the number for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in _NUMBERS and word[:1] == "-" and word[1:2].isdigit():
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _apply(words: list[str]) -> int:
+    parser = _Parser(
+        prog="lrnorm apply",
+        description="Normalize an array or a picture: y = x · (bias + alpha/(2R+1) · Σ x²)^-beta, "
+        "the sum over the R neighbouring channels on either side. Without -o nothing is written, "
+        "and a table shows before and after.",
+        epilog="Files: .npy .npz .png .jpg. A picture is read as (channels, height, width) in "
+        "0 … 1, without its transparency, and written with its largest value at 255.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="PICTURE-OR-ARRAY")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the result here")
+    for name, (kind, metavar, text) in _NUMBERS.items():
+        parser.add_argument(name, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS)
+    parser.add_argument("--dtype", metavar="TYPE", help="of the result, for example float32")
+    parser.add_argument(
+        "--key",
+        action="append",
+        metavar="NAME",
+        help="of an .npz, normalize this array; may be repeated. Without it: every array",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw before and after (.png .pdf .svg)")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    given = parser.parse_args(_join_negatives(words))
+    from lrnorm._spec import LRNSpec
+
+    options = vars(given)
+    numbers = {
+        name: options[name]
+        for name in ("alpha", "beta", "bias", "channel_window_size")
+        if name in options
+    }
+    spec = LRNSpec.from_keywords(**numbers)
+    work = {
+        "spec": spec,
+        "axis": options.get("axis"),
+        "dtype": given.dtype,
+        "keys": given.key,
+        "progress": _bar_wanted(),
+    }
+    if given.plot is None:
+        print(_normalize(given, work))
+        return 0
+    return _apply_and_draw(given, work)
+
+
+def _apply_and_draw(given: argparse.Namespace, work: dict[str, Any]) -> int:
+    from lrnorm import files, plot
+
+    drawing = os.path.realpath(given.plot)
+    if drawing in {os.path.realpath(name) for name in (given.source, given.output) if name}:
+        raise ParameterError(f"--plot must be a file of its own, got {given.plot} twice.")
+    kind = plot.file_kind(given.plot)
+    with files.writing(given.plot, overwrite=given.force) as stream:
+        x = files.first(given.source, keys=given.key)
+        plot.overview(x, work["spec"], axis=work["axis"]).savefig(stream, format=kind, dpi=120)
+        text = _normalize(given, work)
+    print(text)
+    print(f"wrote {given.plot}: the drawing")
+    return 0
+
+
+def _normalize(given: argparse.Namespace, work: dict[str, Any]) -> str:
+    from lrnorm import files
+
+    if given.output is not None:
+        return files.apply(given.source, given.output, overwrite=given.force, **work)
+    return _table(given.source, files.summarize(given.source, **work), work["spec"])
+
+
+def _bar_wanted() -> bool:
+    from importlib.util import find_spec
+
+    return sys.stderr.isatty() and find_spec("rich") is not None
+
+
+def _table(source: str, changes: Any, spec: LRNSpec) -> str:
+    from lrnorm._formats import shape_text
+
+    lines = []
+    for change in changes:
+        name = f"{source}[{change.name}]" if change.name else source
+        lines.append(f"{name}, channels on axis {change.axis}, {spec}")
+        lines.append(f"  {'':<10} {'before':>20} {'after':>20}")
+        pair = change.before, change.after
+        rows = [("shape", [shape_text(side.shape) for side in pair])]
+        rows.append(("dtype", [side.dtype for side in pair]))
+        for row in ("min", "max", "mean", "std"):
+            rows.append((row, [f"{getattr(side, row):.6g}" for side in pair]))
+        if change.before.not_finite or change.after.not_finite:
+            rows.append(("nan or inf", [str(side.not_finite) for side in pair]))
+        lines += [f"  {row:<10} {before:>20} {after:>20}" for row, (before, after) in rows]
+    return "\n".join([*lines, "nothing written: -o FILE writes the result"])
+
+
+def _demo(words: list[str]) -> int:
+    parser = _Parser(
+        prog="lrnorm demo",
+        description="The whole story on a photograph: 96 oriented filters, the layer, and what it "
+        "is for, as a picture.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", default="lrnorm-demo.png", help="default %(default)s"
+    )
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+    given = parser.parse_args(words)
+    from lrnorm import demo
+
+    for line in demo.run(given.output, overwrite=given.force):
+        print(line, flush=True)
+    return 0
+
+
+def _bench(words: list[str]) -> int:
+    run: Callable[[list[str]], int] = import_module("lrnorm.bench").main
+    return run(words)
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "apply": ("normalize an array or a picture, or show what that would change", _apply),
+    "bench": ("measure the speed here, against copying and against others", _bench),
+    "demo": ("the whole story on a real photograph, in seconds", _demo),
+}
