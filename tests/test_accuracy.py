@@ -1,0 +1,331 @@
+"""What mathematics.md promises of every result, on every instruction set.
+
+The bounds are the promise; what was measured stands in csrc/README.md, and `make slow` widens
+the sweep.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import exact
+import ml_dtypes
+import numpy as np
+import pytest
+
+import lrnorm
+from lrnorm import LRNSpec, _core
+
+forward = lrnorm.local_response_norm
+DTYPES = [np.dtype(t) for t in (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)]
+COEFFICIENTS = [(1.0, 1.0), (1e-4, 2.0), (1.0, 0.0), (1e-30, 1e-30), (3.0, 1e-20), (1e28, 1e28)]
+
+
+@pytest.fixture(autouse=True, params=_core.isa_names())
+def isa(request: Any) -> Any:
+    before = _core.isa_in_use()
+    assert _core.choose_isa(request.param)
+    yield request.param
+    _core.choose_isa(before)
+
+
+@pytest.fixture(params=DTYPES, ids=lambda t: t.name)
+def dtype(request: Any) -> Any:
+    return request.param
+
+
+def ends(width: int) -> tuple[int, int]:
+    return width // 2, (width - 1) // 2
+
+
+def inputs(dtype: np.dtype[Any], channels: int, pixels: int, seed: int) -> dict[str, Any]:
+    """Arrays that reach every part of the type's range."""
+    rng = np.random.default_rng(seed)
+    info = ml_dtypes.finfo(dtype)
+    shape = (channels, pixels)
+    normal = rng.standard_normal(shape)
+    decades = 4 if dtype == np.float16 else 17  # D from about 1e-30 to 1e30
+    some = {
+        "normal": normal,
+        "by pixel": normal * 10.0 ** rng.uniform(-decades, decades - 1, (1, pixels)),
+        "by element": normal * np.exp(rng.uniform(-8, 8, shape)),
+        "largest": rng.uniform(0.1, 1, shape) * float(info.max),
+        "smallest": rng.uniform(0.1, 8, shape) * float(info.tiny),
+        "subnormal": rng.uniform(0.01, 1, shape) * float(info.tiny),
+        "sparse": normal * (rng.random(shape) > 0.6),
+    }
+    with np.errstate(over="ignore"):
+        return {name: array.astype(dtype) for name, array in some.items()}
+
+
+def forward_bound(dtype: np.dtype[Any], beta: float) -> float:
+    return 1 if dtype.itemsize == 2 else max(4, 3 + 2 * abs(beta))
+
+
+DERIVATIVE_BOUND = 8.0
+
+
+def check_forward(dtype: np.dtype[Any], width: int, beta: float, pixels: int) -> None:
+    channels = width + 20 if width > 30 else 24
+    for name, x in inputs(dtype, channels, pixels, seed=width).items():
+        for scale, bias in COEFFICIENTS:
+            spec = LRNSpec(scale / width, beta, bias, *ends(width))
+            worst = exact.worst_ulp(forward(x, spec=spec, axis=0), exact.forward(x, spec))
+            assert worst <= forward_bound(dtype, beta), (name, spec)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.25, 0.5, 0.6, 0.75, 1.0, 1.5, 3.0])
+@pytest.mark.parametrize("width", [1, 2, 5, 6, 15])
+def test_forward_is_within_its_bound(dtype: Any, width: int, beta: float) -> None:
+    check_forward(dtype, width, beta, pixels=37)
+
+
+@pytest.mark.parametrize("beta", [0.6, 0.75, 3.0])
+@pytest.mark.parametrize("width", [63, 255])
+def test_wide_windows_are_within_the_same_bound(dtype: Any, width: int, beta: float) -> None:
+    check_forward(dtype, width, beta, pixels=17)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beta", [0.1, 0.25, 0.3, 0.5, 0.6, 0.75, 0.9, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 8, 15, 63, 255])
+def test_forward_over_many_elements(dtype: Any, width: int, beta: float) -> None:
+    check_forward(dtype, width, beta, pixels=2000)
+
+
+def check_derivatives(dtype: np.dtype[Any], width: int, beta: float, pixels: int) -> None:
+    channels = width + 20 if width > 30 else 24
+    others = inputs(dtype, channels, pixels, seed=1000 + width)
+    for name, x in inputs(dtype, channels, pixels, seed=width).items():
+        g = others[name] if name in ("by pixel", "by element", "sparse") else others["normal"]
+        for scale, bias in COEFFICIENTS:
+            spec = LRNSpec(scale / width, beta, bias, *ends(width))
+            for verb, reference in (
+                (lrnorm.local_response_norm_vjp, exact.vjp),
+                (lrnorm.local_response_norm_jvp, exact.jvp),
+            ):
+                true, size = reference(x, g, spec)
+                worst = exact.worst_ulp(verb(x, g, spec=spec, axis=0), true, size)
+                assert worst <= DERIVATIVE_BOUND, (verb.__name__, name, spec)
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 0.75, 1.0, 3.0])
+@pytest.mark.parametrize("width", [1, 2, 5, 6, 63])
+def test_derivatives_are_within_their_bound(dtype: Any, width: int, beta: float) -> None:
+    check_derivatives(dtype, width, beta, pixels=19)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beta", [0.1, 0.25, 0.5, 0.6, 0.75, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 6, 15, 255])
+def test_derivatives_over_many_elements(dtype: Any, width: int, beta: float) -> None:
+    check_derivatives(dtype, width, beta, pixels=500)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "x", "spec", "expected"),
+    [
+        (np.float32, 1e20, LRNSpec(1, 0.5, 1, 0, 0), 1.0),
+        (np.float32, 1e-30, LRNSpec(0, 3, 1e-20, 0, 0), 1e30),
+        (np.float64, 1e300, LRNSpec(1, 0.75, 1, 0, 0), 1e-150),
+        (np.float64, 1e200, LRNSpec(1, 0.5, 1, 0, 0), 1.0),
+        (ml_dtypes.bfloat16, 1e30, LRNSpec(1, 0.5, 1, 0, 0), 1.0),
+        (np.float32, 1.5, LRNSpec(1e60, 0.5, 0, 0, 0), 1e-30),
+        (np.float64, 1.0, LRNSpec(1, 400, 0.5, 0, 0), 1.5**-400),
+    ],
+)
+def test_squares_and_powers_beyond_the_type(
+    dtype: Any, x: float, spec: LRNSpec, expected: float
+) -> None:
+    y = forward(np.full(3, x, dtype), spec=spec, axis=0)
+    tolerance = 1e-2 if np.dtype(dtype).itemsize == 2 else 1e-5 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(y.astype(np.float64), expected, rtol=tolerance)
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("width", [1, 3, 5, 8, 31])
+@pytest.mark.parametrize("beta", [0.5, 0.6, 2.0])
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, "largest"])
+def test_poison_stays_in_its_windows(
+    dtype: Any, poison: Any, beta: float, width: int, layout: str
+) -> None:
+    """Every output whose window is clean keeps its bits, in value and in both derivatives."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((40, 19)).astype(dtype)
+    g = rng.standard_normal((40, 19)).astype(dtype)
+    bad = x.copy()
+    bad[17, 5] = ml_dtypes.finfo(dtype).max if poison == "largest" else poison
+    axis = 0
+    if layout == "last":
+        x, g, bad, axis = (*(np.ascontiguousarray(a.T) for a in (x, g, bad)), 1)
+    before, after = ends(width)
+    spec = LRNSpec(1.0, beta, 1.0, before, after)
+    for verb, low, high in (
+        (lambda a: forward(a, spec=spec, axis=axis), after, before),
+        (lambda a: lrnorm.local_response_norm_jvp(a, g, spec=spec, axis=axis), after, before),
+        (
+            lambda a: lrnorm.local_response_norm_vjp(a, g, spec=spec, axis=axis),
+            before + after,
+            before + after,
+        ),
+    ):
+        clean, spoiled = (np.moveaxis(verb(a), axis, 0) for a in (x, bad))
+        outside = np.ones(clean.shape, bool)
+        outside[max(0, 17 - low) : 17 + high + 1, 5] = False
+        assert same_bits(clean[outside], spoiled[outside])
+        if poison is np.nan:
+            assert np.isnan(spoiled[17, 5].astype(float))
+
+
+def test_infinity_divides_its_neighbours_away(dtype: Any) -> None:
+    x = np.ones((7, 3), dtype)
+    x[3] = np.inf
+    y = forward(x, spec=LRNSpec(1, 0.5, 1, 1, 1), axis=0).astype(float)
+    assert np.isnan(y[3]).all()  # inf / inf
+    assert (y[[2, 4]] == 0).all()
+    assert np.isfinite(y[[0, 1, 5, 6]]).all()
+
+
+@pytest.mark.parametrize("width", [3, 5, 6, 63])
+def test_one_large_activation_spoils_no_later_sum(width: int) -> None:
+    """A running sum that subtracts what leaves it would keep the rounding of 1e14."""
+    x = np.full((200, 40), 0.5, np.float32)
+    x[20] = 1e7
+    spec = LRNSpec(1e-4 / width, 0.75, 1.0, *ends(width))
+    y = forward(x, spec=spec, axis=0)
+    assert exact.worst_ulp(y, exact.forward(x, spec)) <= forward_bound(y.dtype, 0.75)
+
+
+@pytest.mark.parametrize("verb", ["forward", "vjp", "jvp"])
+@pytest.mark.parametrize("width", [5, 31])
+@pytest.mark.parametrize("axis", [1, 3])
+def test_bits_do_not_depend_on_threads_or_batch(
+    dtype: Any, verb: str, width: int, axis: int
+) -> None:
+    rng = np.random.default_rng(4)
+    shape = (6, 33, 21, 29) if axis == 1 else (6, 21, 29, 33)
+    x, g = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    x[2] *= dtype.type(1000)
+    spec = LRNSpec(0.3, 0.6, 0.9, *ends(width))
+
+    def run(a: Any, b: Any) -> Any:
+        if verb == "forward":
+            return forward(a, spec=spec, axis=axis)
+        return getattr(lrnorm, f"local_response_norm_{verb}")(a, b, spec=spec, axis=axis)
+
+    threads = _core.thread_count()
+    try:
+        results = []
+        for count in (1, 2, 7):
+            lrnorm.set_num_threads(count)
+            results.append(run(x, g))
+        assert all(same_bits(results[0], other) for other in results[1:])
+        for i in range(len(x)):
+            alone = run(x[i : i + 1], g[i : i + 1])
+            assert same_bits(alone[0], results[0][i])
+    finally:
+        lrnorm.set_num_threads(threads)
+
+
+def test_parameter_gradients_have_the_same_bits_for_any_number_of_threads(dtype: Any) -> None:
+    rng = np.random.default_rng(5)
+    x, g = (rng.standard_normal((3, 33, 61, 29)).astype(dtype) for _ in range(2))
+    threads = _core.thread_count()
+    try:
+        results = []
+        for count in (1, 2, 7):
+            lrnorm.set_num_threads(count)
+            results.append(lrnorm.local_response_norm_vjp(x, g, beta=0.6, parameters=True)[1])
+        assert results[0] == results[1] == results[2]
+    finally:
+        lrnorm.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65])
+@pytest.mark.parametrize("layout", ["first", "last", "strided"])
+def test_edges_of_vectors(dtype: Any, pixels: int, layout: str) -> None:
+    """Tails go through the same code: each pixel has the bits it has alone."""
+    rng = np.random.default_rng(pixels)
+    for channels in (1, 2, 5, 16, 17, 33):
+        x = rng.standard_normal((channels, pixels)).astype(dtype)
+        for spec in (LRNSpec(0.4, 0.75, 0.8, 2, 1), LRNSpec(0.4, 1.3, 0.8, 1, 7)):
+            alone = np.concatenate(
+                [forward(np.tile(x[:, p : p + 1], (1, 64)), spec=spec, axis=0)[:, :1]
+                 for p in range(min(pixels, 4))],
+                axis=1,
+            )  # fmt: skip
+            if layout == "first":
+                y = forward(x, spec=spec, axis=0)
+            elif layout == "last":
+                y = forward(np.ascontiguousarray(x.T), spec=spec, axis=1).T
+            else:
+                wide = np.zeros((channels, 3, pixels, 2), dtype)
+                wide[:, 1, :, 1] = x
+                y = forward(wide[:, 1, :, 1], spec=spec, axis=0)
+            assert same_bits(np.ascontiguousarray(y[:, :4]), np.ascontiguousarray(alone))
+
+
+@pytest.fixture
+def flush_to_zero(tmp_path: Path) -> Iterator[Callable[[int], None]]:
+    """Sets this thread's mode, as a library built with -ffast-math does when it is loaded."""
+    compiler = shutil.which("g++")
+    if compiler is None or platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("needs a compiler, and a processor whose mode we know how to set")
+    source, library = tmp_path / "mode.cpp", tmp_path / "mode.so"
+    source.write_text(
+        "#include <immintrin.h>\n"
+        'extern "C" void set(int on) { _mm_setcsr((_mm_getcsr() & ~0x8040) | (on ? 0x8040 : 0)); }'
+    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    set_mode = ctypes.CDLL(str(library)).set
+    yield set_mode
+    set_mode(0)
+
+
+def test_flush_to_zero_set_by_others_is_put_aside(flush_to_zero: Any) -> None:
+    """A thread in flush-to-zero mode computes with subnormals, and stays in its mode."""
+    x = np.full((3, 20), 1e-40, np.float32)
+    spec = LRNSpec(1.0, 0.5, 1.0, 1, 1)
+    expected = forward(x, spec=spec, axis=0)
+    assert (expected == np.float32(1e-40)).all()
+    flush_to_zero(1)
+    result = forward(x, spec=spec, axis=0)
+    product = np.full(8, 1e-30, np.float32) * np.float32(1e-10)
+    flush_to_zero(0)
+    assert same_bits(result, expected)
+    assert (product == 0).all()
+
+
+@pytest.mark.parametrize("verb", [lrnorm.local_response_norm_vjp, lrnorm.local_response_norm_jvp])
+def test_gradients_of_every_size_pass_through(dtype: Any, verb: Any) -> None:
+    """Tiny and huge gradients beside each other: nothing is lost to the range of float."""
+    rng = np.random.default_rng(8)
+    info = ml_dtypes.finfo(dtype)
+    x = rng.standard_normal((30, 33)).astype(dtype)
+    exponent = rng.uniform(np.log2(float(info.tiny)), np.log2(float(info.max)) - 3, x.shape)
+    g = (np.exp2(exponent) * rng.choice([-1, 1], x.shape)).astype(dtype)
+    spec = LRNSpec(0.7, 0.75, 0.9, 2, 2)
+    true, size = (exact.vjp if verb is lrnorm.local_response_norm_vjp else exact.jvp)(x, g, spec)
+    assert exact.worst_ulp(verb(x, g, spec=spec, axis=0), true, size) <= DERIVATIVE_BOUND
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 2.0, -1.0, 0.3])
+def test_opposed_signs_follow_ieee(dtype: Any, beta: float) -> None:
+    """D of any sign and zero: what the formula gives in the computing type, and no warning."""
+    x = np.array([[1.0, 2.0, 0.0, 3.0, 0.5]] * 2, dtype).T
+    for scale, bias in ((-1.0, 4.0), (-1.0, 0.5), (1.0, -4.0), (1.0, 0.0), (0.0, 0.0)):
+        spec = LRNSpec(scale, beta, bias, 0, 0)
+        y = forward(x, spec=spec, axis=0).astype(np.float64)
+        np.testing.assert_allclose(
+            y, exact.forward(x, spec).astype(np.float64), rtol=1e-2 if dtype.itemsize == 2 else 1e-5
+        )
