@@ -184,7 +184,7 @@ def test_what_a_rival_cannot_do_is_a_reason(monkeypatch):
     def build(case, arrays):
         raise RuntimeError("in user code:\n\n  somewhere\n  no kernel for this\n")
 
-    with pytest.raises(Unable, match="^no kernel for this$"):
+    with pytest.raises(Unable, match=r"^no kernel for this$"):
         rival_of(monkeypatch, build)
     with pytest.raises(Unable, match="returned shape"):
         rival_of(monkeypatch, lambda case, arrays: ready(arrays.x[0]))
