@@ -7,9 +7,9 @@ SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*) $(sh
 # The versions pinned also hold for what the build itself needs.
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 PYTEST := $(BIN)/python -m pytest
-SANITIZED := tests/test_accuracy.py tests/test_threads.py tests/test_sanitized.py
+SANITIZED := tests/test_accuracy.py tests/test_function_arrays.py $(wildcard tests/test_threads.py)
 
-.PHONY: demo test slow lint bench asan tsan quick clean
+.PHONY: demo test slow lint bench asan tsan clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -43,17 +43,20 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/run.py
 
 # The core with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer, under
-# the tests of kernels and pool. The interpreter is not instrumented, so the runtime is preloaded.
-asan: $(VENV)/dev.stamp
-	$(PIP) --no-deps --upgrade --target build/asan -C cmake.define.LRNORM_SANITIZE=address -C build-dir=build/asan-objects .
-	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	PYTHONPATH=build/asan $(BIN)/python -P -m pytest -p no:cacheprovider -m "not slow" $(SANITIZED)
-
-tsan: $(VENV)/dev.stamp
-	$(PIP) --no-deps --upgrade --target build/tsan -C cmake.define.LRNORM_SANITIZE=thread -C build-dir=build/tsan-objects .
-	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1 \
-	PYTHONPATH=build/tsan $(BIN)/python -P -m pytest -p no:cacheprovider -m "not slow" $(SANITIZED)
+# the tests of kernels and pool, each in an environment of its own. The interpreter is not
+# instrumented, so the runtime is preloaded.
+asan: SANITIZE = address
+asan: PRELOAD = $$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)
+tsan: SANITIZE = thread
+tsan: PRELOAD = $$($(CXX) -print-file-name=libtsan.so)
+asan tsan:
+	test -d .venv-$@ || $(PYTHON) -m venv .venv-$@
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt .venv-$@/bin/python -m pip install --quiet '.[test]' \
+	    -C cmake.define.LRNORM_SANITIZE=$(SANITIZE) -C build-dir=build/$@
+	nm -D .venv-$@/lib/python*/site-packages/lrnorm/_core*.so | grep -q __$@_  # it is in
+	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
+	.venv-$@/bin/python -P -m pytest -p no:cacheprovider -m "not slow" $(SANITIZED)
 
 clean:
-	rm -rf build dist $(VENV)
+	rm -rf build dist .venv .venv-asan .venv-tsan

@@ -3,7 +3,7 @@
 # between sets: a weak symbol could be taken from the wrong object and crash an older processor.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-objects=$(find build -path '*CMakeFiles/isa_*' -name '*.o' -not -path '*asan*' -not -path '*tsan*')
+objects=$(find build -path '*CMakeFiles/isa_*' -name '*.o' -not -path 'build/asan*' -not -path 'build/tsan*')
 [ -n "$objects" ] || { echo "check_isolation: no objects under build/; install first" >&2; exit 1; }
 shared=$(nm --defined-only $objects | awk '$2 ~ /^[WVu]$/' || true)
 if [ -n "$shared" ]; then

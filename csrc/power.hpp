@@ -95,17 +95,17 @@ struct Binary {  // m * 2^e with m in [sqrt(1/2), sqrt(2))
 };
 
 inline Binary split(vd d) {
-    constexpr std::int64_t one = 0x3ff0000000000000, root_half = 0x3fe6a09e667f3bcd;
-    const vl bits = bits_of<vl>(d) + (one - root_half);
+    constexpr std::uint64_t one = 0x3ff0000000000000, root_half = 0x3fe6a09e667f3bcd;
+    const vul bits = bits_of<vul>(d) + (one - root_half);
     // The exponent, 0 .. 2047, as a double: the low bits of 2^52 + exponent.
-    const vl biased = vl((vul(bits) >> 52) | 0x4330000000000000);
+    const vul biased = (bits >> 52) | 0x4330000000000000;
     const vd e = bits_of<vd>(biased) - (0x1p52 + 1023);
     return {bits_of<vd>((bits & 0x000fffffffffffff) + root_half), e};
 }
 
 // t * 2^n for whole n with |n| < 1023 and a product that stays normal.
 inline vd scale_by_power_of_two(vd t, vd n) {
-    const vl shifted = bits_of<vl>(n + (0x1.8p52 + 1023)) << 52;
+    const vul shifted = bits_of<vul>(n + (0x1.8p52 + 1023)) << 52;
     return t * bits_of<vd>(shifted);
 }
 
@@ -147,9 +147,9 @@ struct FloatExponent {
 // two parts until what is large has cancelled.
 inline vf power_float(vf d, const FloatExponent& exponent) {
     constexpr float c_high = 0x1.715476p+0f, c_low = 0x1.4ae0cp-26f;  // 1 / ln 2
-    constexpr std::int32_t one = 0x3f800000, root_half = 0x3f3504f3;
-    const vi bits = bits_of<vi>(d) + (one - root_half);
-    const vf e = __builtin_convertvector(vi(vu(bits) >> 23), vf) - 127.f;
+    constexpr std::uint32_t one = 0x3f800000, root_half = 0x3f3504f3;
+    const vu bits = bits_of<vu>(d) + (one - root_half);
+    const vf e = __builtin_convertvector(vi(bits >> 23), vf) - 127.f;
     const vf f = bits_of<vf>((bits & 0x007fffff) + root_half) - 1.f;
     const vf l = f * c_high;
     vf l_rest = fma(f * f, polynomial(log2_float, f), f * c_low);
@@ -160,7 +160,7 @@ inline vf power_float(vf d, const FloatExponent& exponent) {
     const vf small = fma(e, all(exponent.rest), b * l_rest);
     const vf r = fma(b, l, e * exponent.short_part - n) + small;
     const vf p = fma(polynomial(exp2_float, r), r, all(1.f));
-    const vi shift = bits_of<vi>(n + (0x1.8p23f + 127)) << 23;
+    const vu shift = bits_of<vu>(n + (0x1.8p23f + 127)) << 23;
     return p * bits_of<vf>(shift) + (d - d);
 }
 

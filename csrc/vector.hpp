@@ -35,7 +35,6 @@ typedef float vf __attribute__((vector_size(vector_bytes)));
 typedef double vd __attribute__((vector_size(vector_bytes)));
 typedef std::int32_t vi __attribute__((vector_size(vector_bytes)));
 typedef std::uint32_t vu __attribute__((vector_size(vector_bytes)));
-typedef std::int64_t vl __attribute__((vector_size(vector_bytes)));
 typedef std::uint64_t vul __attribute__((vector_size(vector_bytes)));
 typedef float vf_half __attribute__((vector_size(vector_bytes / 2)));
 typedef std::uint16_t vh __attribute__((vector_size(vector_bytes / 2)));
