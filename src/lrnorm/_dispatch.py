@@ -11,15 +11,13 @@ import numpy as np
 
 import lrnorm.numpy
 from lrnorm._errors import KindError, ShapeError
-from lrnorm._spec import LRNSpec, spec_from_keywords
+from lrnorm._spec import LRNSpec, is_integer, spec_from_keywords
 
 
 class Front(Protocol):
     """What every computing front has."""
 
-    def forward(
-        self, x: Any, spec: LRNSpec, axis: int | None, *, dtype: Any, out: Any
-    ) -> Any: ...
+    def forward(self, x: Any, spec: LRNSpec, axis: int | None, *, dtype: Any, out: Any) -> Any: ...
     def vjp(self, x: Any, g: Any, spec: LRNSpec, axis: int | None) -> Any: ...
     def jvp(self, x: Any, t: Any, spec: LRNSpec, axis: int | None) -> Any: ...
     def parameter_gradients(
@@ -39,6 +37,8 @@ class _Radius(int):
 
 _RADIUS = _Radius(2)
 
+_FRONTS: dict[type, Front] = {np.ndarray: lrnorm.numpy, np.memmap: lrnorm.numpy}
+
 # What NumPy would swallow and spoil, or what another front will serve: the way to an array.
 _WAYS_OUT = {
     "torch": "pass x.detach().cpu().numpy()",
@@ -56,9 +56,11 @@ _WAYS_OUT = {
 
 # Words of other frameworks, and how to say the same here.
 _FOREIGN = {
-    "size": "size is a width in PyTorch: here channel_window_size={radius}, a radius",
+    "size": "size is a width in PyTorch: here channel_window_size={radius}, or "
+    "lrnorm.torch.local_response_norm(x, {value})",
     "local_size": "local_size is a width in Caffe: here channel_window_size={radius}, a radius",
-    "n": "n is a width in the AlexNet paper: here channel_window_size={radius}, a radius",
+    "n": "n is a width in the AlexNet paper: here channel_window_size={half}, a radius, and "
+    "alpha=alpha * {paper_width}, because the paper does not divide alpha by the width",
     "nsize": "nsize is a width in MXNet: here channel_window_size={radius}, a radius",
     "depth_radius": "depth_radius is TensorFlow's word: here channel_window_size={value}, and "
     "alpha=alpha * {width}, because TensorFlow does not divide alpha by the width",
@@ -78,29 +80,43 @@ _FOREIGN = {
 }
 
 
+def _window_of_width(width: int) -> int | tuple[int, int]:
+    """PyTorch's window of that width, in our words: an even one leans to the front."""
+    return width // 2 if width % 2 else (width // 2, width // 2 - 1)
+
+
 def explain_foreign(function: str, words: dict[str, Any], known: tuple[str, ...]) -> KindError:
     """The error for keywords that `function` does not have, with what to write instead."""
     word, value = next(iter(words.items()))
     if word in _FOREIGN:
-        whole = value if isinstance(value, int) and not isinstance(value, bool) else None
-        radius: Any = f"({whole // 2}, {(whole - 1) // 2})" if whole and whole % 2 == 0 else None
-        if radius is None:
-            radius = (whole - 1) // 2 if whole and whole > 1 else "(width - 1) // 2"
-        width = 2 * whole + 1 if whole is not None else "(2 * depth_radius + 1)"
-        hint = _FOREIGN[word].format(value=repr(value), radius=radius, width=width)
+        whole = is_integer(value) and value > 0
+        hint = _FOREIGN[word].format(
+            value=repr(value),
+            radius=_window_of_width(value) if whole and value > 1 else "(width - 1) // 2",
+            half=value // 2
+            if whole and value > 1
+            else "n // 2",  # the paper's even windows are one wider
+            paper_width=value // 2 * 2 + 1 if whole else "(n // 2 * 2 + 1)",
+            width=2 * value + 1 if whole else "(2 * depth_radius + 1)",
+        )
     else:
         hint = f"it takes {', '.join(known)}"
     return KindError(f"{function}() has no argument {word!r}: {hint}.")
 
 
 _NUMBERS = ("alpha", "beta", "bias", "channel_window_size")
+_OTHERS = {
+    "local_response_norm": ("dtype", "out"),
+    "local_response_norm_vjp": ("parameters",),
+    "local_response_norm_jvp": (),
+}
 
 
 def _spec(
     function: str, alpha: Any, beta: Any, bias: Any, size: Any, spec: Any, foreign: dict[str, Any]
 ) -> LRNSpec:
     if foreign:
-        raise explain_foreign(function, foreign, (*_NUMBERS, "spec", "axis", "dtype", "out"))
+        raise explain_foreign(function, foreign, (*_NUMBERS, "spec", "axis", *_OTHERS[function]))
     if spec is None:
         return spec_from_keywords(alpha, beta, bias, size)
     if not isinstance(spec, LRNSpec):
@@ -120,33 +136,49 @@ def _spec(
     return spec
 
 
-def _origins(x: Any) -> list[str]:
-    """The modules that x's type and its parents come from, outermost package first."""
-    names = []
-    for cls in type(x).__mro__:
-        module = cls.__module__
-        names += [module, ".".join(module.split(".")[:2]), module.split(".")[0]]
-    return names
+def _way_out(kind: type) -> str | None:
+    """What to do with an array of this kind, if NumPy would take it and spoil it. The kind and
+    its parents are asked where they come from, the outermost package last."""
+    for cls in kind.__mro__:
+        module = cls.__module__.split(".")
+        for depth in (2, 1):
+            if (name := ".".join(module[:depth])) in _WAYS_OUT:
+                return _WAYS_OUT[name]
+    if issubclass(kind, np.ndarray) and kind not in _FRONTS:
+        return "pass numpy.asarray(x), if what the subclass adds may be lost"
+    return None
 
 
-def front_of(x: Any) -> Front | None:
+def front_of(x: Any, name: str = "x") -> Front | None:
     """The front for x; None for nested lists, which go through NumPy and come back as lists."""
     kind = type(x)
-    if kind is np.ndarray or kind is np.memmap:
-        return lrnorm.numpy
+    if kind in _FRONTS:
+        return _FRONTS[kind]
     if isinstance(x, (list, tuple)):
         return None
-    way_out = next((_WAYS_OUT[name] for name in _origins(x) if name in _WAYS_OUT), None)
-    if way_out is None and isinstance(x, np.ndarray):
-        way_out = "pass numpy.asarray(x), if what the subclass adds may be lost"
     raise KindError(
-        f"x must be a NumPy array or nested lists of numbers, got {kind.__module__}."
-        f"{kind.__qualname__}: {way_out or 'pass numpy.asarray(x)'}."
+        f"{name} must be a NumPy array or nested lists of numbers, got {kind.__module__}."
+        f"{kind.__qualname__}: {_way_out(kind) or 'pass numpy.asarray(x)'}."
     )
+
+
+def _check_items(x: Any, name: str) -> None:
+    for kind in set(map(type, x)):
+        if issubclass(kind, (list, tuple)):
+            for item in x:
+                if isinstance(item, kind):
+                    _check_items(item, name)
+        elif (way_out := _way_out(kind)) is not None:
+            raise KindError(
+                f"{name} must be nested lists of numbers or NumPy arrays, got one with a "
+                f"{kind.__module__}.{kind.__qualname__} inside: for each such x, {way_out}."
+            )
 
 
 def array_of_lists(x: Any, name: str = "x") -> np.ndarray[Any, Any]:
     """Nested lists or tuples of numbers as an array."""
+    if isinstance(x, (list, tuple)):
+        _check_items(x, name)
     try:
         return np.asarray(x)
     except ValueError as error:
@@ -219,7 +251,7 @@ def local_response_norm(
         spec = _spec("local_response_norm", alpha, beta, bias, channel_window_size, spec, foreign)
     else:
         spec = spec_from_keywords(alpha, beta, bias, channel_window_size)
-    front = front_of(x)
+    front = _FRONTS.get(type(x)) or front_of(x)
     if front is not None:
         return front.forward(x, spec, axis, dtype=dtype, out=out)
     y = lrnorm.numpy.forward(array_of_lists(x), spec, axis, dtype=dtype, out=out)
@@ -254,9 +286,9 @@ def local_response_norm_vjp(
     Source: the derivative of the formula in Krizhevsky et al. (2012), section 3.3.
 
     >>> import lrnorm
-    >>> dx = lrnorm.local_response_norm_vjp([1.0, 2.0, 3.0], [1.0, 1.0, 1.0], axis=0)
+    >>> dx = lrnorm.local_response_norm_vjp([1.0, 2.0, 3.0], [0.0, 0.0, 1.0], axis=0)
     >>> [round(value, 4) for value in dx]
-    [0.3022, 0.0913, -0.1195]
+    [-0.081, -0.162, 0.27]
     """
     function = "local_response_norm_vjp"
     by_scale = spec is not None
@@ -311,7 +343,7 @@ def local_response_norm_jvp(
 
 
 def _front_of_two(x: Any, other: Any, name: str) -> tuple[Front | None, tuple[Any, Any]]:
-    front, other_front = front_of(x), front_of(other)
+    front, other_front = front_of(x), front_of(other, name)
     if front is None:
         x = array_of_lists(x)
     if other_front is None:

@@ -50,9 +50,7 @@ def vjp(x: Any, g: Any, spec: LRNSpec, axis: int) -> Array:
     energy, _ = _energy(x, spec)
     before, after = spec.ends(len(x))
     through = _window_sum(g * x * energy ** (-spec.beta - 1), after, before)
-    return np.moveaxis(
-        g * energy**-spec.beta - 2 * spec.scale * spec.beta * x * through, 0, axis
-    )
+    return np.moveaxis(g * energy**-spec.beta - 2 * spec.scale * spec.beta * x * through, 0, axis)
 
 
 def jvp(x: Any, t: Any, spec: LRNSpec, axis: int) -> Array:

@@ -167,13 +167,15 @@ def window_ends(channel_window_size: Any) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=256, typed=True)
-def _cached(alpha: Any, beta: Any, bias: Any, channel_window_size: Any) -> LRNSpec:
+def _cached(alpha: Any, beta: Any, bias: Any, channel_window_size: Any, *ends: Any) -> LRNSpec:
     return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size)
 
 
 def spec_from_keywords(alpha: Any, beta: Any, bias: Any, channel_window_size: Any) -> LRNSpec:
     """LRNSpec.from_keywords, remembered: a call with the same numbers costs a look-up."""
+    # The numbers of a pair are told apart by type only where they stand in the key themselves.
+    ends = channel_window_size if isinstance(channel_window_size, tuple) else ()
     try:
-        return _cached(alpha, beta, bias, channel_window_size)
+        return _cached(alpha, beta, bias, channel_window_size, *ends)
     except TypeError:  # what cannot be hashed, or is refused with a TypeError of its own
         return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size)

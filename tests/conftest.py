@@ -1,0 +1,62 @@
+"""Fixtures that the suites share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from lrnorm import LRNSpec, _core
+
+SPECS = {
+    "default": LRNSpec.from_keywords(),
+    "even": LRNSpec(0.3, 0.75, 1.1, 2, 1),
+    "ahead": LRNSpec(0.4, 0.5, 0.9, 0, 3),
+    "behind": LRNSpec(0.35, 0.25, 1.2, 3, 0),
+    "wider than the axis": LRNSpec(0.2, 1.0, 0.8, 19, 23),
+    "whole axis": LRNSpec.divisive(0.9),
+    "open behind": LRNSpec(0.3, 0.6, 1.1, None, 1),
+    "steep": LRNSpec(0.3, 2.5, 1.3, 1, 2),
+    "amplifying": LRNSpec(0.3, -0.4, 1.3, 2, 2),
+    "alone": LRNSpec(0.7, 0.75, 0.9, 0, 0),
+}
+
+
+@pytest.fixture(params=SPECS.values(), ids=SPECS.keys())
+def spec(request: Any) -> LRNSpec:
+    chosen: LRNSpec = request.param
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def specs() -> dict[str, LRNSpec]:
+    """All of them, for tests that go through them in a loop."""
+    return SPECS
+
+
+@pytest.fixture(params=_core.isa_names())
+def isa(request: Any) -> Iterator[str]:
+    """Each instruction set in turn; the one in use comes back."""
+    before = _core.isa_in_use()
+    assert _core.choose_isa(request.param)
+    yield request.param
+    assert _core.choose_isa(before)
+
+
+@pytest.fixture(
+    params=[np.float32, np.float64, np.float16, ml_dtypes.bfloat16],
+    ids=lambda kind: np.dtype(kind).name,
+)
+def dtype(request: Any) -> np.dtype[Any]:
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Whatever the test sets, the number of threads comes back."""
+    before = _core.thread_count()
+    yield
+    _core.set_thread_count(before)

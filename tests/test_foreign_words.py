@@ -1,0 +1,116 @@
+"""Words of other frameworks: the error says the same in ours, and what it says is right."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lrnorm
+from lrnorm import KindError, LRNSpec
+
+X = np.random.default_rng(0).normal(size=(5, 3, 4))
+FUNCTIONS = ["local_response_norm", "local_response_norm_vjp", "local_response_norm_jvp"]
+
+
+def refused(function: str, **words: Any) -> str:
+    arrays = [X] if function == "local_response_norm" else [X, X]
+    with pytest.raises(TypeError) as caught:
+        getattr(lrnorm, function)(*arrays, **words)
+    assert isinstance(caught.value, KindError)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("word", "value", "hint"),
+    [
+        (
+            "size",
+            5,
+            "size is a width in PyTorch: here channel_window_size=2, "
+            "or lrnorm.torch.local_response_norm(x, 5).",
+        ),
+        ("size", 4, "here channel_window_size=(2, 1), or lrnorm.torch.local_response_norm(x, 4)."),
+        ("size", "5", "here channel_window_size=(width - 1) // 2,"),
+        ("local_size", 7, "local_size is a width in Caffe: here channel_window_size=3, a radius."),
+        ("nsize", 3, "nsize is a width in MXNet: here channel_window_size=1, a radius."),
+        ("n", 5, "here channel_window_size=2, a radius, and alpha=alpha * 5, because"),
+        ("n", 4, "here channel_window_size=2, a radius, and alpha=alpha * 5, because"),
+        ("depth_radius", 5, "here channel_window_size=5, and alpha=alpha * 11, because TensorFlow"),
+        ("k", 2.0, "k is called bias here: bias=2.0."),
+        ("knorm", 2, "knorm is called bias here: bias=2."),
+        ("kappa", 1, "kappa is called bias here: bias=1."),
+        ("Alpha", 2.0, "write alpha=2.0."),
+        ("Beta", 2.0, "write beta=2.0."),
+        ("Bias", 2.0, "write bias=2.0."),
+        ("ChannelWindowSize", 3, "write channel_window_size=3."),
+        ("scale", 0.2, "scale is a number of LRNSpec: pass spec=LRNSpec(…)"),
+        ("before", 2, "pass channel_window_size=(before, after)"),
+        ("after", 2, "pass channel_window_size=(before, after)"),
+        ("dim", 1, "write axis=1."),
+        ("channel_axis", -1, "write axis=-1."),
+    ],
+)
+def test_each_is_understood(function: str, word: str, value: Any, hint: str) -> None:
+    message = refused(function, **{word: value})
+    assert message.startswith(f"{function}() has no argument {word!r}: ")
+    assert hint in message
+
+
+@pytest.mark.parametrize(
+    ("function", "others"),
+    [
+        ("local_response_norm", ", dtype, out"),
+        ("local_response_norm_vjp", ", parameters"),
+        ("local_response_norm_jvp", ""),
+    ],
+)
+def test_any_other_word_lists_ours(function: str, others: str) -> None:
+    known = f"it takes alpha, beta, bias, channel_window_size, spec, axis{others}."
+    for word in ("colour", "radius"):
+        assert refused(function, **{word: 1}).endswith(f"has no argument {word!r}: {known}")
+    taken = re.search(r"it takes (.*)\.", known)
+    assert taken is not None
+    arrays = [X] if function == "local_response_norm" else [X, X]
+    for word in taken[1].split(", "):  # each of them is one that it takes
+        getattr(lrnorm, function)(*arrays, **{word: DEFAULTS[word]})
+
+
+DEFAULTS: dict[str, Any] = {
+    "alpha": 1.0,
+    "beta": 0.5,
+    "bias": 1.0,
+    "channel_window_size": 2,
+    "spec": None,
+    "axis": None,
+    "dtype": None,
+    "out": None,
+    "parameters": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "alpha", "meant"),
+    [
+        ("size", 5, 0.9, LRNSpec(0.9 / 5, 0.5, 1.0, 2, 2)),
+        ("size", 6, 0.9, LRNSpec(0.9 / 6, 0.5, 1.0, 3, 2)),
+        ("n", 5, 0.9, LRNSpec(0.9, 0.5, 1.0, 2, 2)),
+        ("n", 6, 0.9, LRNSpec(0.9, 0.5, 1.0, 3, 3)),
+        ("depth_radius", 1, 0.9, LRNSpec(0.9, 0.5, 1.0, 1, 1)),
+    ],
+)
+def test_following_the_hint_gives_what_was_meant(
+    word: str, value: int, alpha: float, meant: LRNSpec
+) -> None:
+    """By the table of conventions in mathematics.md: whose alpha is divided, which way an even
+    window leans."""
+    hint = refused("local_response_norm", **{word: value})
+    window = re.search(r"channel_window_size=(\d+|\(\d+, \d+\))", hint)
+    assert window is not None
+    factor = re.search(r"alpha=alpha \* (\d+)", hint)
+    times = int(factor[1]) if factor else 1
+    followed = LRNSpec.from_keywords(alpha * times, channel_window_size=eval(window[1]))
+    assert followed.isclose(meant, rel_tol=1e-15)

@@ -1,0 +1,244 @@
+"""out=: where a result may be written, and what a call allocates."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from layouts import LAYOUTS, big_endian, field, misaligned, odd_stride_of_one, permuted, strided
+
+import lrnorm
+from lrnorm import KindError, LRNormError, LRNSpec, OutputError
+
+forward = lrnorm.local_response_norm
+
+SHAPE = (2, 7, 3, 5)
+SPEC = LRNSpec(0.3, 0.75, 1.1, 2, 1)
+WRITABLE = [name for name in LAYOUTS if name not in ("read-only", "odd stride")]
+
+
+def sample(dtype: Any, shape: tuple[int, ...] = SHAPE) -> Any:
+    return (np.random.default_rng(0).normal(size=shape) * 1.5).astype(dtype)
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    native = a.dtype.newbyteorder("=")
+    return bool(a.shape == b.shape and a.astype(native).tobytes() == b.astype(native).tobytes())
+
+
+@pytest.mark.parametrize("layout", WRITABLE)
+def test_written_and_returned(isa: str, dtype: np.dtype[Any], layout: str) -> None:
+    """The bits that a call without out= gives, in whatever layout, and the very object."""
+    x = sample(dtype)
+    for axis in range(4):
+        expected = forward(x, spec=SPEC, axis=axis)
+        for source in (x, permuted(0, 2, 3, 1)(x), strided(x)):
+            out = LAYOUTS[layout](np.full_like(x, 7))
+            assert forward(source, spec=SPEC, axis=axis, out=out) is out
+            assert same_bits(out, expected)
+            assert same_bits(source, x)
+
+
+@pytest.mark.parametrize("layout", WRITABLE)
+def test_in_place(isa: str, dtype: np.dtype[Any], layout: str) -> None:
+    for axis in range(4):
+        expected = forward(sample(dtype), spec=SPEC, axis=axis)
+        x = LAYOUTS[layout](sample(dtype))
+        assert forward(x, spec=SPEC, axis=axis, out=x) is x
+        assert same_bits(x, expected)
+
+
+@pytest.mark.parametrize("window", [(2, 1), (0, 6), (40, 40), (20, 21)])
+def test_in_place_at_every_length(isa: str, dtype: np.dtype[Any], window: Any) -> None:
+    """Where results replace inputs that later windows still need."""
+    for shape, axis in (((70, 33), 0), ((33, 70), 1), ((3, 90, 300), 1), ((2, 700, 70), 2)):
+        for beta in (0.75, 0.6):
+            x = sample(dtype, shape)
+            words: dict[str, Any] = {"beta": beta, "channel_window_size": window, "axis": axis}
+            expected = forward(x, **words)
+            forward(x, **words, out=x)
+            assert same_bits(x, expected)
+
+
+@pytest.mark.parametrize("lay", [np.copy, strided, np.asfortranarray])
+def test_a_view_of_the_same_elements_is_x_itself(lay: Callable[[Any], Any]) -> None:
+    x = lay(sample("f4"))
+    expected = forward(x, spec=SPEC)
+    assert forward(x, spec=SPEC, out=x[...]).base is not None
+    assert same_bits(x, expected)
+    one = lay(sample("f4"))[:1]
+    expected = forward(one, spec=SPEC)
+    forward(one, spec=SPEC, out=one[::-1])  # an axis of one has no order
+    assert same_bits(one, expected)
+
+
+def overlapping() -> dict[str, tuple[Any, Any]]:
+    """x and out: memory that they share otherwise than element by element."""
+    line, square = np.arange(12.0), np.arange(36.0).reshape(6, 6)
+    one_byte_on = np.zeros(49, np.uint8)
+    return {
+        "shifted": (line[:8], line[1:9]),
+        "shifted far": (line[:7], line[5:]),
+        "reversed": (line, line[::-1]),
+        "transposed": (square, square.T),
+        "strided over dense": (line[::2], line[:6]),
+        "crossing strides": (line[::3], line[2:10:2]),
+        "half an element on": (
+            one_byte_on[:40].view("f8"),
+            one_byte_on[4:44].view("f8"),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", overlapping())
+def test_any_other_overlap_is_refused(name: str) -> None:
+    x, out = overlapping()[name]
+    kept = x.copy()
+    with pytest.raises(OutputError, match=r"out overlaps x without being x itself.*Pass out=x"):
+        forward(x, axis=0, out=out)
+    assert np.array_equal(x, kept)
+
+
+def test_interleaved_is_no_overlap() -> None:
+    both = np.arange(14, dtype=np.float32)
+    x, out = both[::2], both[1::2]
+    expected = forward(x.copy(), axis=0)
+    forward(x, axis=0, out=out)
+    assert same_bits(out, expected)
+    assert np.array_equal(x, np.arange(0, 14, 2))
+    pixels = np.arange(20, dtype=np.float64).reshape(5, 4)
+    x, out = pixels[:, :2], pixels[:, 2:]
+    expected = forward(x.copy(), axis=0)
+    assert same_bits(forward(x, axis=0, out=out), expected)
+
+
+def read_only() -> Any:
+    out = np.zeros((5, 2, 1))
+    out.flags.writeable = False
+    return out
+
+
+@pytest.mark.parametrize(
+    ("out", "kind", "text"),
+    [
+        (np.zeros((5, 2)), OutputError, "the shape of x, (5, 2, 1), got (5, 2)."),
+        (np.zeros((5, 2, 2)), OutputError, "the shape of x, (5, 2, 1), got (5, 2, 2)."),
+        (np.zeros((1, 5, 2, 1)), OutputError, "the shape of x, (5, 2, 1), got (1, 5, 2, 1)."),
+        (np.zeros((1, 2, 5)), OutputError, "the shape of x, (5, 2, 1), got (1, 2, 5)."),
+        (
+            np.zeros((5, 2, 1), "f4"),
+            OutputError,
+            "the dtype of the result, float64, got float32. Pass dtype='float32' for a result",
+        ),
+        (np.zeros((5, 2, 1), ">f4"), OutputError, "Pass dtype='float32' for a result"),
+        (np.zeros((5, 2, 1), ml_dtypes.bfloat16), OutputError, "Pass dtype='bfloat16'"),
+        (np.zeros((5, 2, 1), "i8"), OutputError, "dtype of the result, float64, got int64."),
+        (np.zeros((5, 2, 1), "O"), OutputError, "dtype of the result, float64, got object."),
+        (np.zeros((5, 2, 1), "c16"), OutputError, "result, float64, got complex128."),
+        (read_only(), OutputError, "out must be writable, got a read-only array."),
+        (np.broadcast_to(np.zeros((5, 1, 1)), (5, 2, 1)), OutputError, "got a read-only array"),
+        (
+            np.lib.stride_tricks.as_strided(np.zeros(5), (5, 2, 1), (8, 0, 0)),
+            OutputError,
+            "out must have a place of its own for every element, got a broadcast array.",
+        ),
+        ([[[0.0], [0.0]]] * 5, KindError, "out must be a NumPy array, got builtins.list."),
+        (bytearray(80), KindError, "out must be a NumPy array, got builtins.bytearray."),
+        (True, KindError, "out must be a NumPy array, got builtins.bool."),
+        (np.ma.zeros((5, 2, 1)), KindError, "got numpy.ma"),
+        (np.zeros((5, 2, 1)).view(np.recarray), KindError, "recarray."),
+    ],
+)
+def test_what_cannot_take_the_result(out: Any, kind: type[LRNormError], text: str) -> None:
+    with pytest.raises(kind, match=re.escape(text)) as caught:
+        forward(np.ones((5, 2, 1)), out=out)
+    assert isinstance(caught.value, TypeError if kind is KindError else ValueError)
+    assert out is True or not np.any(out)
+
+
+def test_x_itself_is_checked_too() -> None:
+    x = np.ones((5, 2, 1))
+    x.flags.writeable = False
+    with pytest.raises(OutputError, match="read-only"):
+        forward(x, out=x)
+    repeated = np.lib.stride_tricks.as_strided(np.ones(5), (5, 2, 1), (8, 0, 0))
+    with pytest.raises(OutputError, match="a place of its own"):
+        forward(repeated, out=repeated)
+    integers = np.ones((5, 2, 1), int)
+    with pytest.raises(OutputError, match="dtype of the result, float64, got int64"):
+        forward(integers, out=integers)
+    with pytest.raises(OutputError, match="dtype of the result, float32, got float64"):
+        forward(np.ones((5, 2, 1)), out=np.ones((5, 2, 1)), dtype="f4")
+
+
+@pytest.mark.parametrize("kind", ["i4", "?", "f4", "f2", ml_dtypes.bfloat16, ">f8"])
+@pytest.mark.parametrize("asked", ["f2", "f4", "f8", ml_dtypes.bfloat16])
+@pytest.mark.parametrize("lay", [np.copy, big_endian, field, strided])
+def test_out_together_with_dtype(kind: Any, asked: Any, lay: Callable[[Any], Any]) -> None:
+    x = (sample("f8") * 3).astype(kind)
+    out = lay(np.zeros(SHAPE, asked))
+    assert forward(x, spec=SPEC, dtype=asked, out=out) is out
+    assert same_bits(out, forward(x, spec=SPEC, dtype=asked))
+
+
+@pytest.mark.parametrize("lay", [odd_stride_of_one, misaligned])
+def test_out_where_the_core_cannot_write(dtype: np.dtype[Any], lay: Callable[[Any], Any]) -> None:
+    out = lay(np.zeros(SHAPE, dtype))
+    x = sample(dtype)[: len(out)]
+    assert same_bits(forward(x, spec=SPEC, out=out), forward(x, spec=SPEC))
+
+
+def test_lists_can_be_written_into_an_array() -> None:
+    out = np.zeros(3)
+    assert forward([1, 2, 3], axis=0, out=out) is out
+    assert out.tolist() == forward([1, 2, 3], axis=0)
+
+
+def test_empty_out() -> None:
+    x = np.ones((0, 4, 3))
+    assert forward(x, out=x) is x
+    out = np.ones((0, 4, 3))
+    assert forward(x, out=out) is out
+
+
+def test_mapped_file_takes_the_result(tmp_path: Any) -> None:
+    out = np.memmap(tmp_path / "y", "f4", "w+", shape=SHAPE)
+    assert forward(sample("f4"), out=out) is out
+    out.flush()
+    assert same_bits(np.fromfile(tmp_path / "y", "f4").reshape(SHAPE), forward(sample("f4")))
+
+
+@pytest.mark.parametrize(
+    ("x", "words", "arrays"),
+    [
+        (sample("f4", (8, 32, 20, 20)), {}, 1),
+        (permuted(0, 2, 3, 1)(sample("f4", (8, 32, 20, 20))), {}, 1),
+        (strided(sample("f8", (8, 32, 20, 20))), {}, 1),
+        (np.ones((8, 32, 20, 20), "i4"), {}, 1),
+        (big_endian(sample("f4", (8, 32, 20, 20))), {}, 1),
+        (misaligned(sample("f4", (8, 32, 20, 20))), {}, 1),
+        (sample("f4", (8, 32, 20, 20)), {"dtype": "f8"}, 1),
+        (sample("f4", (8, 32, 20, 20)), {"out": np.zeros((8, 32, 20, 20), "f4")}, 0),
+        (strided(sample("f4", (8, 32, 20, 20))), {"out": np.zeros((8, 32, 20, 20), "f4")}, 0),
+    ],
+)
+def test_a_call_allocates_its_output_and_no_other_array(
+    x: Any, words: dict[str, Any], arrays: int
+) -> None:
+    def peak() -> tuple[int, int]:
+        tracemalloc.start()
+        try:
+            y = forward(x, spec=SPEC, **words)
+            return tracemalloc.get_traced_memory()[1], y.nbytes
+        finally:
+            tracemalloc.stop()
+
+    peak()  # what is loaded once
+    allocated, output = peak()
+    assert allocated <= arrays * output + 10_000
+    assert output > 10 * 10_000
