@@ -46,7 +46,11 @@ public:
 constexpr std::int64_t worth_releasing = 4096;  // elements below which the lock is kept
 
 struct Call {
-    lrn::Problem problem{};
+    explicit Call(const lrn::Coefficients& k) {
+        problem.coefficients = k;
+        for (const void*& pointer : problem.data) pointer = nullptr;
+    }
+    lrn::Problem problem;  // sizes and strides stay unset beyond the rank: there is room for 64
     std::int64_t elements = 1;
 };
 
@@ -97,8 +101,7 @@ void compute(const Call& call, Compute verb) {
 bool forward(nb::handle x, nb::handle out, double scale, double beta, double bias, std::int64_t before,
              std::int64_t after, int axis) {
     const Buffer from(x, false), to(out, true);
-    Call call;
-    call.problem.coefficients = coefficients(scale, beta, bias, before, after);
+    Call call(coefficients(scale, beta, bias, before, after));
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::out, to, axis, false)) return false;
     compute(call, lrn::forward);
     return true;
@@ -108,8 +111,7 @@ template <bool (*verb)(const lrn::Problem&)>
 bool derivative(nb::handle x, nb::handle second, nb::handle out, double scale, double beta, double bias,
                 std::int64_t before, std::int64_t after, int axis) {
     const Buffer from(x, false), with(second, false), to(out, true);
-    Call call;
-    call.problem.coefficients = coefficients(scale, beta, bias, before, after);
+    Call call(coefficients(scale, beta, bias, before, after));
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false) ||
         !add(call, lrn::out, to, axis, false))
         return false;
@@ -120,8 +122,7 @@ bool derivative(nb::handle x, nb::handle second, nb::handle out, double scale, d
 nb::object parameters(nb::handle x, nb::handle second, double scale, double beta, double bias,
                       std::int64_t before, std::int64_t after, int axis) {
     const Buffer from(x, false), with(second, false);
-    Call call;
-    call.problem.coefficients = coefficients(scale, beta, bias, before, after);
+    Call call(coefficients(scale, beta, bias, before, after));
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false)) return nb::none();
     lrn::ParameterGradients total{0, 0, 0};
     compute(call, [&](const lrn::Problem& p) { return lrn::parameters(p, total); });

@@ -255,7 +255,39 @@ inline void store(f16* p, vf v) {
 }
 #endif
 
-// A full vector from `count` < F elements; the lanes beyond hold zeros.
+// A full vector from `count` elements, fewer than it holds; the lanes beyond hold zeros. Masked
+// where the set has masks, else through memory.
+#if defined(__AVX512F__)
+inline vf load_part(const float* p, i64 count) {
+    return vf(_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), p));
+}
+inline vd load_part(const double* p, i64 count) {
+    return vd(_mm512_maskz_loadu_pd(__mmask8((1u << count) - 1), p));
+}
+inline void store_part(float* p, vf v, i64 count) {
+    _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), __m512(v));
+}
+inline void store_part(double* p, vd v, i64 count) {
+    _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), __m512d(v));
+}
+#elif defined(__AVX2__)
+inline __m256i first_lanes(i64 count) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)), lane);
+}
+inline vf load_part(const float* p, i64 count) {
+    return vf(_mm256_maskload_ps(p, first_lanes(count)));
+}
+inline vd load_part(const double* p, i64 count) {
+    return vd(_mm256_maskload_pd(p, first_lanes(2 * count)));
+}
+inline void store_part(float* p, vf v, i64 count) {
+    _mm256_maskstore_ps(p, first_lanes(count), __m256(v));
+}
+inline void store_part(double* p, vd v, i64 count) {
+    _mm256_maskstore_pd(p, first_lanes(2 * count), __m256d(v));
+}
+#endif
 template <class S>
 inline auto load_part(const S* p, i64 count) {
     S part[vector_bytes / (sizeof(S) == 8 ? 8 : 4)] = {};

@@ -180,7 +180,7 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     tile.channels = problem.channels;
     for (int o = 0; o < operands; ++o) {
         tile.data[o] = problem.data[o];
-        tile.channel_stride[o] = problem.channel_stride[o];
+        tile.channel_stride[o] = problem.data[o] ? problem.channel_stride[o] : 0;
     }
     tile.in_place = problem.data[X] == problem.data[out];
     walk.kernel = (kernels_in_use().*verb)[int(problem.type)];

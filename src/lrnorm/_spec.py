@@ -6,7 +6,7 @@ import functools
 import math
 import numbers
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from lrnorm._errors import KindError, ParameterError
@@ -73,12 +73,19 @@ class LRNSpec:
     bias: float
     before: int | None
     after: int | None
+    # The five numbers where they do not depend on the axis: what most calls hand to the core.
+    numbers: tuple[float, float, float, int, int] | None = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("scale", "beta", "bias"):
             object.__setattr__(self, name, _real(name, getattr(self, name)))
         for name in ("before", "after"):
             object.__setattr__(self, name, _end(name, getattr(self, name)))
+        known = None not in (self.before, self.after) and max(self.before, self.after) < 2**31
+        numbers = (self.scale, self.beta, self.bias, self.before, self.after) if known else None
+        object.__setattr__(self, "numbers", numbers)
 
     @classmethod
     def from_keywords(

@@ -216,12 +216,8 @@ def forward(
     axis = resolve_axis(axis, x.ndim)
     if dtype is None and x.dtype in _NATIVE and (out is None or _is_plain(out, x)):
         # What nearly every call is, without the detours below: a small array costs the calls.
-        scale, beta, bias = spec.scale, spec.beta, spec.bias
-        before, after = spec.before, spec.after
-        if before is None or after is None or before > 2**31 or after > 2**31:
-            scale, beta, bias, before, after = _coefficients(spec, x.shape[axis])
         y = np.empty_like(x, subok=False) if out is None else out
-        if _core.forward(x, y, scale, beta, bias, before, after, axis):
+        if _core.forward(x, y, *(spec.numbers or _coefficients(spec, x.shape[axis])), axis):
             return y
         del y  # x lies where the core cannot read it
     natural = _result_dtype(x.dtype)
