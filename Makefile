@@ -23,7 +23,7 @@ $(VENV)/dev.stamp: $(SOURCES) | $(BIN)/python
 	touch $@ $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp
-	$(BIN)/lrnorm demo
+	$(BIN)/lrnorm demo --force
 
 test: $(VENV)/dev.stamp
 	$(PYTEST) -m "not slow"
