@@ -2,6 +2,10 @@
 // a format letter; bfloat16 comes as its bits ('H').
 #include <nanobind/nanobind.h>
 
+#include <cxxabi.h>
+#include <unistd.h>
+
+#include <new>
 #include <stdexcept>
 
 #include "lrn.h"
@@ -85,6 +89,21 @@ lrn::Coefficients coefficients(double scale, double beta, double bias, std::int6
     return {scale, beta, bias, before, after};
 }
 
+// A daemon thread that wants the interpreter back while it shuts down is ended by pthread_exit,
+// which unwinds: through destructors that must not throw, and that need the lock they do not
+// have. Such a thread is stopped here instead; the process ends without it.
+void take_back(PyThreadState* state) {
+#if defined(__GLIBCXX__)
+    try {
+        PyEval_RestoreThread(state);
+    } catch (abi::__forced_unwind&) {
+        for (;;) pause();
+    }
+#else
+    PyEval_RestoreThread(state);
+#endif
+}
+
 template <class Compute>
 void compute(const Call& call, Compute verb) {
     if (call.elements == 0) return;
@@ -92,8 +111,9 @@ void compute(const Call& call, Compute verb) {
     if (call.elements < worth_releasing) {
         done = verb(call.problem);
     } else {
-        const nb::gil_scoped_release release;
+        PyThreadState* state = PyEval_SaveThread();
         done = verb(call.problem);
+        take_back(state);
     }
     if (!done) throw std::bad_alloc();
 }

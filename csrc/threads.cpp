@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 
@@ -86,7 +87,14 @@ public:
             for (std::int64_t i = 0; i < count; ++i) piece(context, i);
             return;
         }
-        const auto job = std::make_shared<Job>(count, threads, piece, context);
+        std::shared_ptr<Job> job;
+        try {
+            job = std::make_shared<Job>(count, threads, piece, context);
+        } catch (const std::bad_alloc&) {
+            for (std::int64_t i = 0; i < count; ++i) piece(context, i);
+            taken.store(false, std::memory_order_release);
+            return;
+        }
         {
             const std::lock_guard lock(mutex);
             start_workers(threads - 1);

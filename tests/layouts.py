@@ -91,6 +91,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "read-only": read_only,
     "big-endian": big_endian,
     "misaligned": misaligned,
+    "misaligned Fortran": lambda x: misaligned(x.T).T,
     "field": field,
     "odd stride": odd_stride_of_one,
     "memmap": mapped,

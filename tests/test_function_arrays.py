@@ -21,7 +21,9 @@ forward = lrnorm.local_response_norm
 vjp = lrnorm.local_response_norm_vjp
 jvp = lrnorm.local_response_norm_jvp
 
-SHAPE = (2, 7, 3, 5)  # batch, channels, height and width all differ, and from every window
+# Batch, channels, height and width all differ. The second has channels enough for vectors to run
+# along them.
+SHAPE, DEEP = (2, 7, 3, 5), (3, 19, 2, 4)
 
 
 @functools.cache
@@ -47,18 +49,17 @@ def oracle(
     }
 
 
-def check(x: Any, g: Any, spec: LRNSpec, axis: int, batch: slice = slice(None)) -> None:
-    """x and g hold the two samples, in whatever layout."""
+def check(x: Any, g: Any, spec: LRNSpec, axis: int, whole: tuple[int, ...] = ()) -> None:
+    """x and g hold the two samples, in whatever layout; or their first items, then of `whole`."""
     dtype = x.dtype.newbyteorder("=")
-    shape = SHAPE if x.ndim == 4 and x.shape[1:] == SHAPE[1:] else x.shape
-    expected = oracle(shape, dtype, spec, axis)
+    expected = oracle(whole or x.shape, dtype, spec, axis)
     before = x.tobytes(), g.tobytes()
     for verb, y in {
         "forward": forward(x, spec=spec, axis=axis),
         "vjp": vjp(x, g, spec=spec, axis=axis),
         "jvp": jvp(x, g, spec=spec, axis=axis),
     }.items():
-        value, size = (a[batch] for a in expected[verb])
+        value, size = (a[: len(x)] for a in expected[verb])
         name = for_forward(dtype, spec.beta) if verb == "forward" else "derivative"
         assert type(y) is np.ndarray
         assert y.dtype == dtype
@@ -70,15 +71,13 @@ def check(x: Any, g: Any, spec: LRNSpec, axis: int, batch: slice = slice(None)) 
 def test_values(isa: str, dtype: np.dtype[Any], layout: str, specs: dict[str, LRNSpec]) -> None:
     """Every layout, instruction set, type, axis and spec; the second operand lies otherwise."""
     lay = LAYOUTS[layout]
-    x, g = (sample(SHAPE, dtype, seed) for seed in (0, 1))
-    same, other = (lay(x), lay(g)), (lay(x), strided(g))
-    batch = slice(0, 1) if same[0].shape[0] == 1 else slice(None)
-    if batch.stop:
-        other = lay(x), strided(g[:1])
-    for i, spec in enumerate(specs.values()):
-        for axis in range(4):
-            if not (batch.stop and axis == 0):  # its first axis holds one item only
-                check(*(same if (i + axis) % 2 else other), spec, axis, batch)
+    for shape in (SHAPE, DEEP):
+        x, g = (lay(sample(shape, dtype, seed)) for seed in (0, 1))
+        other = strided(g.astype(dtype))
+        for i, spec in enumerate(specs.values()):
+            for axis in range(4):
+                if len(x) == shape[axis] or axis > 0:  # one layout takes the first item alone
+                    check(x, g if (i + axis) % 2 else other, spec, axis, shape)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.keys())

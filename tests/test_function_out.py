@@ -17,7 +17,7 @@ from lrnorm import KindError, LRNormError, LRNSpec, OutputError
 
 forward = lrnorm.local_response_norm
 
-SHAPE = (2, 7, 3, 5)
+SHAPE, DEEP = (2, 7, 3, 5), (3, 19, 2, 4)  # in DEEP, vectors may run along the channels
 SPEC = LRNSpec(0.3, 0.75, 1.1, 2, 1)
 WRITABLE = [name for name in LAYOUTS if name not in ("read-only", "odd stride")]
 
@@ -34,23 +34,24 @@ def same_bits(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize("layout", WRITABLE)
 def test_written_and_returned(isa: str, dtype: np.dtype[Any], layout: str) -> None:
     """The bits that a call without out= gives, in whatever layout, and the very object."""
-    x = sample(dtype)
-    for axis in range(4):
-        expected = forward(x, spec=SPEC, axis=axis)
-        for source in (x, permuted(0, 2, 3, 1)(x), strided(x)):
-            out = LAYOUTS[layout](np.full_like(x, 7))
-            assert forward(source, spec=SPEC, axis=axis, out=out) is out
-            assert same_bits(out, expected)
-            assert same_bits(source, x)
+    for x in (sample(dtype), sample(dtype, DEEP)):
+        for axis in range(4):
+            expected = forward(x, spec=SPEC, axis=axis)
+            for source in (x, permuted(0, 2, 3, 1)(x), strided(x)):
+                out = LAYOUTS[layout](np.full_like(x, 7))
+                assert forward(source, spec=SPEC, axis=axis, out=out) is out
+                assert same_bits(out, expected)
+                assert same_bits(source, x)
 
 
 @pytest.mark.parametrize("layout", WRITABLE)
 def test_in_place(isa: str, dtype: np.dtype[Any], layout: str) -> None:
-    for axis in range(4):
-        expected = forward(sample(dtype), spec=SPEC, axis=axis)
-        x = LAYOUTS[layout](sample(dtype))
-        assert forward(x, spec=SPEC, axis=axis, out=x) is x
-        assert same_bits(x, expected)
+    for shape in (SHAPE, DEEP):
+        for axis in range(4):
+            expected = forward(sample(dtype, shape), spec=SPEC, axis=axis)
+            x = LAYOUTS[layout](sample(dtype, shape))
+            assert forward(x, spec=SPEC, axis=axis, out=x) is x
+            assert same_bits(x, expected)
 
 
 @pytest.mark.parametrize("window", [(2, 1), (0, 6), (40, 40), (20, 21)])
@@ -80,12 +81,15 @@ def test_a_view_of_the_same_elements_is_x_itself(lay: Callable[[Any], Any]) -> N
 def overlapping() -> dict[str, tuple[Any, Any]]:
     """x and out: memory that they share otherwise than element by element."""
     line, square = np.arange(12.0), np.arange(36.0).reshape(6, 6)
+    swapped = np.arange(12, dtype=">f8")
     one_byte_on = np.zeros(49, np.uint8)
     return {
         "shifted": (line[:8], line[1:9]),
         "shifted far": (line[:7], line[5:]),
         "reversed": (line, line[::-1]),
+        "reversed, of the owner": (line[::-1], line),
         "transposed": (square, square.T),
+        "other byte order": (swapped, swapped.view("<f8")),
         "strided over dense": (line[::2], line[:6]),
         "crossing strides": (line[::3], line[2:10:2]),
         "half an element on": (

@@ -28,13 +28,15 @@ def shelf(tmp_path: Path) -> Path:
 
 
 def loaded_by(code: str, shelf: Path) -> set[str]:
+    path = os.pathsep.join([str(shelf), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"],
-        env={**os.environ, "PYTHONPATH": str(shelf)},
+        env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=True,
     )
+    assert '"lrnorm.numpy"' in done.stdout
     return {name.split(".")[0] for name in json.loads(done.stdout)} & set(FRAMEWORKS)
 
 

@@ -65,6 +65,11 @@ def test_survives_pickle_and_copy() -> None:
     assert copy.copy(SPEC) == copy.deepcopy(SPEC) == SPEC
 
 
+def test_made_of_its_five_numbers_and_nothing_else() -> None:
+    assert dataclasses.astuple(SPEC) == (0.25, 0.75, 1.5, 2, 1)
+    assert LRNSpec(*dataclasses.astuple(SPEC)) == LRNSpec(**dataclasses.asdict(SPEC)) == SPEC
+
+
 def test_replace_checks_again() -> None:
     assert dataclasses.replace(SPEC, after=None).after is None
     with pytest.raises(ParameterError, match="after must be at least 0, got -1"):

@@ -73,8 +73,10 @@ def test_any_number_of_threads_is_taken() -> None:
 
 @pytest.mark.parametrize(
     ("n", "kind"),
-    [(True, KindError), (2.0, KindError), ("2", KindError), (None, KindError)]
-    + [(0, ParameterError), (-1, ParameterError)],
+    [
+        *((wrong, KindError) for wrong in (True, 2.0, "2", None)),
+        *((wrong, ParameterError) for wrong in (0, -1)),
+    ],
 )
 def test_numbers_of_threads_that_are_none(n: Any, kind: type[Exception]) -> None:
     before = lrnorm.show_config()["threads"]
@@ -229,6 +231,18 @@ def test_fork_while_other_threads_compute() -> None:
         for w in workers: w.join()
         assert codes == [0] * 40, codes
         assert not wrong and right()
+    """
+    succeed(FORK + textwrap.dedent(code), LRNORM_NUM_THREADS="4", **QUIET)
+
+
+@linux
+@pytest.mark.parametrize("parent", ["right()", "None"])
+def test_a_forked_child_has_workers_of_its_own(parent: str) -> None:
+    """It would compute right without: its parent's are lost to it."""
+    code = f"""
+        def tasks(): return len(os.listdir("/proc/self/task"))
+        {parent}
+        assert child(lambda: tasks() == 1 and right() and tasks() == 4) == 0
     """
     succeed(FORK + textwrap.dedent(code), LRNORM_NUM_THREADS="4", **QUIET)
 

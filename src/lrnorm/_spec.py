@@ -6,7 +6,7 @@ import functools
 import math
 import numbers
 import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from lrnorm._errors import KindError, ParameterError
@@ -45,7 +45,7 @@ def _end(name: str, value: Any) -> int | None:
     return operator.index(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LRNSpec:
     """The normalization itself, free of any framework's words.
 
@@ -73,19 +73,19 @@ class LRNSpec:
     bias: float
     before: int | None
     after: int | None
-    # The five numbers where they do not depend on the axis: what most calls hand to the core.
-    numbers: tuple[float, float, float, int, int] | None = field(
-        init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         for name in ("scale", "beta", "bias"):
             object.__setattr__(self, name, _real(name, getattr(self, name)))
         for name in ("before", "after"):
             object.__setattr__(self, name, _end(name, getattr(self, name)))
-        known = None not in (self.before, self.after) and max(self.before, self.after) < 2**31
-        numbers = (self.scale, self.beta, self.bias, self.before, self.after) if known else None
-        object.__setattr__(self, "numbers", numbers)
+
+    @functools.cached_property
+    def numbers(self) -> tuple[float, float, float, int, int] | None:
+        """All five, where they do not depend on the axis: what most calls hand to the core."""
+        if self.before is None or self.after is None or max(self.before, self.after) >= 2**31:
+            return None
+        return self.scale, self.beta, self.bias, self.before, self.after
 
     @classmethod
     def from_keywords(
