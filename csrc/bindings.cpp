@@ -160,10 +160,6 @@ NB_MODULE(_core, m) {
           "after"_a, "axis"_a);
     m.def("parameters", &parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
           "axis"_a);
-    m.def("advise_huge_pages", [](nb::handle array) {
-        const Buffer buffer(array, true);
-        lrn::advise_huge_pages(buffer.view.buf, std::size_t(buffer.view.len));
-    });
     m.def("isa_names", [] {
         nb::list names;
         for (int i = 0; i < lrn::isa_count(); ++i)

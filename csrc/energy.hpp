@@ -74,12 +74,11 @@ struct Powers {
     unsigned rare;      // lanes that are not to be trusted
 };
 
-// exact: the short chains run in double even where results are rounded to float in the end.
-template <class S, Power power, bool exact = false>
+template <class S, Power power>
 class Energy {
 public:
     static constexpr bool is_double = sizeof(S) == 8;
-    static constexpr bool float_chain = power != Power::general && !is_double && !exact;
+    static constexpr bool float_chain = power != Power::general && !is_double;
 
     explicit Energy(const Coefficients& k) : k(k), range(trusted_range(k, float_chain)) {}
 

@@ -64,7 +64,4 @@ int thread_count();
 void set_thread_count(int count);
 int usable_processors();
 
-// Ask the system for huge pages behind a fresh output; does nothing where there are none.
-void advise_huge_pages(void* data, std::size_t bytes);
-
 }  // namespace lrn

@@ -1,32 +1,42 @@
 #include "scalar.h"
 
 #include <cmath>
+#include <limits>
 
 namespace lrn::scalar {
 namespace {
 
 using Real = long double;
 
+// Sums stop at nan: nothing changes it any more, and adding to it is very slow on x87.
+bool is_nan(Real v) { return v != v; }
+
 Real energy(const double* x, std::int64_t count, const Coefficients& k) {
     Real sum = 0;
-    for (std::int64_t j = 0; j < count; ++j) sum += Real(x[j]) * Real(x[j]);
+    for (std::int64_t j = 0; j < count && !is_nan(sum); ++j) sum += Real(x[j]) * Real(x[j]);
     return Real(k.bias) + Real(k.scale) * sum;
+}
+
+// d^-beta. Windows of zeros with bias 0 come in whole arrays; std::pow is slow to say infinity.
+Real power(Real d, Real beta) {
+    if (d == 0 && beta > 0) return std::numeric_limits<Real>::infinity();
+    return std::pow(d, -beta);
 }
 
 }  // namespace
 
 double forward(const double* x, std::int64_t count, std::int64_t centre, const Coefficients& k) {
-    return double(Real(x[centre]) * std::pow(energy(x, count, k), -Real(k.beta)));
+    return double(Real(x[centre]) * power(energy(x, count, k), k.beta));
 }
 
 double jvp(const double* x, const double* t, std::int64_t count, std::int64_t centre,
            const Coefficients& k) {
-    const Real d = energy(x, count, k), power = std::pow(d, -Real(k.beta));
+    const Real d = energy(x, count, k), to_beta = power(d, k.beta);
     Real sum = 0;
     for (std::int64_t j = 0; j < count; ++j) sum += Real(x[j]) * Real(t[j]);
-    const Real direct = Real(t[centre]) * power;
+    const Real direct = Real(t[centre]) * to_beta;
     const Real factor = 2 * Real(k.scale) * Real(k.beta);
-    return double(factor == 0 ? direct : direct - factor * Real(x[centre]) * (power / d) * sum);
+    return double(factor == 0 ? direct : direct - factor * Real(x[centre]) * (to_beta / d) * sum);
 }
 
 ParameterGradients parameters(const double* x, double g, std::int64_t count, std::int64_t centre,
@@ -34,7 +44,7 @@ ParameterGradients parameters(const double* x, double g, std::int64_t count, std
     Real sum = 0;
     for (std::int64_t j = 0; j < count; ++j) sum += Real(x[j]) * Real(x[j]);
     const Real d = Real(k.bias) + Real(k.scale) * sum;
-    const Real h = Real(g) * Real(x[centre]) * std::pow(d, -Real(k.beta));
+    const Real h = Real(g) * Real(x[centre]) * power(d, k.beta);
     const Real slope = -Real(k.beta) * (h / d);
     return {double(slope * sum), double(-h * std::log(d)), double(slope)};
 }
@@ -48,13 +58,14 @@ void vjp(const double* x, const double* g, std::int64_t channels, const Coeffici
     for (std::int64_t m = low(first - k.after); m <= high(last + k.before); ++m) {
         const std::int64_t begin = low(m - k.before), end = high(m + k.after);
         const Real d = energy(x + begin, end - begin + 1, k);
-        direct[m] = Real(g[m]) * std::pow(d, -Real(k.beta));
+        direct[m] = Real(g[m]) * power(d, k.beta);
         through[m] = direct[m] * Real(x[m]) / d;
     }
     const Real factor = 2 * Real(k.scale) * Real(k.beta);
     for (std::int64_t c = first; c <= last; ++c) {
         Real sum = 0;
-        for (std::int64_t m = low(c - k.after); m <= high(c + k.before); ++m) sum += through[m];
+        for (std::int64_t m = low(c - k.after); m <= high(c + k.before) && !is_nan(sum); ++m)
+            sum += through[m];
         dx[c] = double(factor == 0 ? direct[c] : direct[c] - factor * Real(x[c]) * sum);
     }
 }

@@ -1,5 +1,5 @@
 // Straight loops in long double: what is computed for the rare elements whose squares or powers
-// leave the range of the vector code, and the oracle for it.
+// leave the range of the vector code.
 #pragma once
 
 #include "lrn.h"

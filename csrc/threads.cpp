@@ -7,10 +7,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 
 #include "tile.h"
@@ -19,6 +19,20 @@ namespace lrn {
 namespace {
 
 constexpr int most_threads = 1024;
+
+constexpr std::size_t page = 4096, most_kept = 16 << 20;
+
+struct Buffer {
+    void resize(std::size_t bytes) {
+        std::free(data);
+        data = bytes ? std::aligned_alloc(page, bytes) : nullptr;
+        size = data ? bytes : 0;
+    }
+    ~Buffer() { std::free(data); }
+    void* data = nullptr;
+    std::size_t size = 0;
+};
+thread_local Buffer buffer;
 
 // Going to sleep and being woken costs more than a small call: whoever waits looks on for about
 // as long first. Longer would take processors from others.
@@ -116,8 +130,8 @@ private:
         while (workers < wanted) {
             try {
                 std::thread([this] { serve(); }).detach();
-            } catch (const std::system_error&) {
-                return;  // the system has no more threads to give: the caller works on
+            } catch (const std::exception&) {
+                return;  // the system has no more threads or memory to give: the caller works on
             }
             ++workers;
         }
@@ -148,18 +162,10 @@ private:
 };
 
 // Never destroyed: workers may sleep in it until the process ends. A forked child has none of
-// its parent's threads and begins with a pool of its own.
-std::atomic<Pool*> pool{nullptr};
-
-Pool& the_pool() {
-    static const bool registered = [] {
-        pool.store(new Pool);
-        pthread_atfork(nullptr, nullptr, [] { pool.store(new Pool); });
-        return true;
-    }();
-    (void)registered;
-    return *pool.load(std::memory_order_acquire);
-}
+// its parent's threads and begins with a pool of its own. Set up when the module is loaded,
+// before any thread could fork in the middle of it.
+std::atomic<Pool*> pool{new Pool};
+const int watches_forks = pthread_atfork(nullptr, nullptr, [] { pool.store(new Pool); });
 
 std::atomic<int> wanted_threads{0};  // 0: as many as there are processors
 
@@ -186,24 +192,20 @@ void set_thread_count(int count) {
 void share(std::int64_t count, int threads, void (*piece)(const void*, std::int64_t),
            const void* context) {
     if (threads > count) threads = int(count);
-    if (threads > 1) return the_pool().run(count, threads, piece, context);
+    if (threads > 1) return pool.load(std::memory_order_acquire)->run(count, threads, piece, context);
     for (std::int64_t i = 0; i < count; ++i) piece(context, i);
 }
 
 void* scratch(std::size_t bytes) {
-    struct Buffer {
-        void* data = nullptr;
-        std::size_t size = 0;
-        ~Buffer() { std::free(data); }
-    };
-    static thread_local Buffer buffer;
     if (bytes > buffer.size) {
-        std::free(buffer.data);
-        buffer.size = (bytes + 4095) / 4096 * 4096;
-        buffer.data = std::aligned_alloc(4096, buffer.size);
-        if (!buffer.data) buffer.size = 0;
+        buffer.resize(0);
+        buffer.resize((bytes + page - 1) / page * page);
     }
     return buffer.data;
+}
+
+void trim_scratch() {
+    if (buffer.size > most_kept) buffer.resize(0);
 }
 
 }  // namespace lrn

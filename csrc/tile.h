@@ -32,4 +32,7 @@ struct KernelTable {
 // A cache-line aligned buffer that belongs to the calling thread, valid until its next call.
 void* scratch(std::size_t bytes);
 
+// Gives back what is too much to keep between calls.
+void trim_scratch();
+
 }  // namespace lrn

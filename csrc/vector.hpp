@@ -267,9 +267,6 @@ inline vd load_part(const double* p, i64 count) {
 inline void store_part(float* p, vf v, i64 count) {
     _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), __m512(v));
 }
-inline void store_part(double* p, vd v, i64 count) {
-    _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), __m512d(v));
-}
 #elif defined(__AVX2__)
 inline __m256i first_lanes(i64 count) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -283,9 +280,6 @@ inline vd load_part(const double* p, i64 count) {
 }
 inline void store_part(float* p, vf v, i64 count) {
     _mm256_maskstore_ps(p, first_lanes(count), __m256(v));
-}
-inline void store_part(double* p, vd v, i64 count) {
-    _mm256_maskstore_pd(p, first_lanes(2 * count), __m256d(v));
 }
 #endif
 template <class S>

@@ -152,6 +152,11 @@ public:
     // dx = direct - factor * x * (the sum of the mirrored window's rows of `through`)
     template <class R, class S>
     void outputs(const double* const* through, const R* own, const double* direct, S* to, i64 n) const {
+        if (factor == 0) {  // nothing comes through, not even nan
+            for (i64 i = 0; i < n; i += F)
+                put_doubles(to, i, n, {load(direct + i), load(direct + i + D)});
+            return;
+        }
         const vd f = all(factor);
         for (i64 i = 0; i < n; i += F) {
             const auto sum = [&](i64 at) {

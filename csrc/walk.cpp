@@ -84,6 +84,7 @@ struct Walk {
         if (partials) t.partial = partials + index;
         const CleanArithmetic clean;
         if (!kernel(t)) out_of_memory.store(true, std::memory_order_relaxed);
+        trim_scratch();
     }
 };
 
@@ -101,7 +102,8 @@ bool narrow_enough(const Coefficients& k, Power power, Type type) {
     // power_float adds its own error to that of D, which grows with beta.
     if (power == Power::general && !(k.beta >= -0.75 && k.beta <= 0.75)) return false;
     return type != Type::f64 && k.before + k.after < 5 &&
-           (k.scale == 0 || (k.scale > 0x1p-60 && k.scale < 0x1p20)) &&
+           // Scale 0 makes nan of an infinite sum: that, too, is for the wide kernels.
+           k.scale > 0x1p-60 && k.scale < 0x1p20 &&
            (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
 }
 

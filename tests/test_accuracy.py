@@ -329,3 +329,35 @@ def test_opposed_signs_follow_ieee(dtype: Any, beta: float) -> None:
         np.testing.assert_allclose(
             y, exact.forward(x, spec).astype(np.float64), rtol=1e-2 if dtype.itemsize == 2 else 1e-5
         )
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize(("scale", "beta"), [(0.0, 0.5), (1.0, 0.0), (0.0, 2.0)])
+def test_where_no_energy_enters_nothing_is_spoiled(
+    dtype: Any, scale: float, beta: float, layout: str
+) -> None:
+    """scale = 0 or beta = 0: the largest number, and an infinite gradient, stay where they are."""
+    shape, axis = ((20, 19), 0) if layout == "first" else ((19, 20), 1)
+    spec = LRNSpec(scale, beta, 1.0, 2, 2)
+    x = np.ones(shape, dtype)
+    x[7, 8] = ml_dtypes.finfo(dtype).max
+    assert same_bits(forward(x, spec=spec, axis=axis), x)
+    g = np.ones(shape, dtype)
+    assert same_bits(lrnorm.local_response_norm_vjp(x, g, spec=spec, axis=axis), g)
+    assert same_bits(lrnorm.local_response_norm_jvp(x, g, spec=spec, axis=axis), g)
+    g[7, 8] = np.inf
+    ones = np.ones(shape, dtype)
+    assert same_bits(lrnorm.local_response_norm_vjp(ones, g, spec=spec, axis=axis), g)
+
+
+def test_windows_of_zeros_without_bias_are_nan(dtype: Any) -> None:
+    """0 · ∞ by the formula; nan reaches the gradients of the windows' channels and no others."""
+    x = np.zeros((30, 5), dtype)
+    x[20:] = 1
+    spec = LRNSpec(1.0, 0.75, 0.0, 2, 2)
+    y = forward(x, spec=spec, axis=0).astype(float)
+    assert np.isnan(y[:18]).all()
+    assert np.isfinite(y[18:]).all()
+    dx = lrnorm.local_response_norm_vjp(x, np.ones_like(x), spec=spec, axis=0).astype(float)
+    assert not np.isfinite(dx[:18]).any()
+    assert np.isfinite(dx[22:]).all()

@@ -13,7 +13,6 @@ import pytest
 
 import lrnorm
 from lrnorm import KindError, LRNormError, LRNSpec, ParameterError, ShapeError
-from lrnorm import _reference as reference
 
 forward = lrnorm.local_response_norm
 vjp = lrnorm.local_response_norm_vjp

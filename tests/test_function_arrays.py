@@ -223,3 +223,58 @@ def test_derivatives_of_mixed_types_come_back_in_that_of_x(dtype: Any, other: An
         assert y.dtype == dtype
         size = np.moveaxis(measure(*first, spec)[1], 0, 1)
         assert_close(y, oracle_verb(x, g, spec, 1), "derivative", size, verb)
+
+
+# Gradients of the parameters
+
+
+def sizes_of_totals(x: Any, g: Any, spec: LRNSpec, axis: int) -> dict[str, float]:
+    """The sums of the magnitudes of their terms."""
+    signless = reference.parameter_gradients(np.abs(x), np.abs(g), spec, axis)
+    sizes = {name: abs(value) for name, value in signless.items()}
+    sizes["beta"] += float(np.sum(np.abs(g * reference.forward(x, spec, axis))))
+    return sizes
+
+
+def total(dtype: np.dtype[Any]) -> str:
+    return "total" if dtype == np.float64 else "rounded total"
+
+
+def test_gradients_are_named_after_what_was_given(dtype: np.dtype[Any]) -> None:
+    x, g = (sample(SHAPE, dtype, seed) for seed in (0, 1))
+    spec = LRNSpec(0.3, 0.75, 1.1, 2, 1)
+    words: dict[str, Any] = {"beta": 0.75, "bias": 1.1, "channel_window_size": (2, 1)}
+    dx, by_spec = vjp(x, g, spec=spec, parameters=True)
+    same_dx, by_words = vjp(x, g, alpha=1.2, **words, parameters=True)
+    assert list(by_spec) == ["scale", "beta", "bias"]
+    assert list(by_words) == ["alpha", "beta", "bias"]
+    assert {type(value) for value in (*by_spec.values(), *by_words.values())} == {float}
+    assert by_words["alpha"] == by_spec["scale"] / 4
+    assert (by_words["beta"], by_words["bias"]) == (by_spec["beta"], by_spec["bias"])
+    assert np.array_equal(dx, same_dx)
+    assert np.array_equal(dx, vjp(x, g, spec=spec))
+
+
+@pytest.mark.parametrize("layout", ["C", "channels last", "strided", "big-endian", "odd stride"])
+def test_gradients_of_parameters(
+    isa: str, dtype: np.dtype[Any], layout: str, spec: LRNSpec
+) -> None:
+    for shape in (SHAPE, DEEP):
+        x, g = (LAYOUTS[layout](sample(shape, dtype, seed)) for seed in (0, 1))
+        high = x.astype(np.float64), g.astype(np.float64)
+        for axis in range(4):
+            got = vjp(x, g, spec=spec, axis=axis, parameters=True)[1]
+            expected = reference.parameter_gradients(*high, spec, axis)
+            sizes = sizes_of_totals(*high, spec, axis)
+            for word, value in expected.items():
+                assert_close(got[word], value, total(dtype), sizes[word], (spec, axis, word))
+
+
+def test_gradients_of_parameters_over_many_elements(isa: str, dtype: np.dtype[Any]) -> None:
+    spec = LRNSpec(0.3, 0.6, 1.1, 2, 1)
+    for shape, axis in (((2, 11, 47, 53), 1), ((3, 41, 37, 19), 3)):
+        x, g = (sample(shape, dtype, seed).astype(np.float64) for seed in (0, 1))
+        got = vjp(x.astype(dtype), g.astype(dtype), spec=spec, axis=axis, parameters=True)[1]
+        sizes = sizes_of_totals(x, g, spec, axis)
+        for word, value in reference.parameter_gradients(x, g, spec, axis).items():
+            assert_close(got[word], value, total(dtype), sizes[word], (shape, word))

@@ -149,7 +149,7 @@ def read_only() -> Any:
         (
             np.lib.stride_tricks.as_strided(np.zeros(5), (5, 2, 1), (8, 0, 0)),
             OutputError,
-            "out must have a place of its own for every element, got a broadcast array.",
+            "out must have a place of its own for every element, got a broadcast array or a view",
         ),
         ([[[0.0], [0.0]]] * 5, KindError, "out must be a NumPy array, got builtins.list."),
         (bytearray(80), KindError, "out must be a NumPy array, got builtins.bytearray."),
@@ -246,3 +246,13 @@ def test_a_call_allocates_its_output_and_no_other_array(
     allocated, output = peak()
     assert allocated <= arrays * output + 10_000
     assert output > 10 * 10_000
+
+
+def test_an_out_that_overlaps_itself_is_refused() -> None:
+    x = np.lib.stride_tricks.as_strided(np.arange(1.0, 9.0), (4, 4), (8, 8))
+    with pytest.raises(OutputError, match="overlaps itself"):
+        lrnorm.local_response_norm(x, axis=0, out=x)
+    crossed = np.zeros((4, 6))[:, ::2].T  # strides of its own for every element, not contiguous
+    expected = lrnorm.local_response_norm(np.ones((3, 4)), axis=0)
+    assert lrnorm.local_response_norm(np.ones((3, 4)), axis=0, out=crossed) is crossed
+    np.testing.assert_array_equal(crossed, expected)

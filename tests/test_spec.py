@@ -299,3 +299,12 @@ def test_remembering_good_numbers_lets_no_equal_ones_in(good: Any, equal_but_wro
     assert good == equal_but_wrong
     with pytest.raises(LRNormError):
         spec_from_keywords(*equal_but_wrong)
+
+
+def test_numbers_beyond_any_float_are_told_apart() -> None:
+    wide = LRNSpec.from_keywords(channel_window_size=10**400)
+    assert (wide.scale, wide.before) == (0.0, 10**400)
+    with pytest.raises(ParameterError, match="sigma must have a finite square, got 1e\\+200"):
+        LRNSpec.divisive(1e200)
+    with pytest.raises(KindError, match="isclose compares with an LRNSpec, got 3"):
+        wide.isclose(3)  # type: ignore[arg-type]

@@ -32,8 +32,10 @@ TOLERANCES = {
     "half": Tolerance(1, 0, "promised to one unit for types of 16 bits"),
     "derivative": Tolerance(8, 40, "promised to 8 of the sum of the magnitudes of the terms"),
     "derivative twice": Tolerance(16, 40, "two derivatives, each with its own errors"),
-    "total": Tolerance(0, 400, "a parameter gradient: hundreds of terms added in float64"),
-    "rounded total": Tolerance(8, 400, "the same from float32 or 16-bit arrays of D to a power"),
+    "total": Tolerance(0, 40, "a parameter gradient, of the sum of the magnitudes of its terms"),
+    "rounded total": Tolerance(
+        0, 2**18, "the same for smaller types: powers good to 2**-36, added in float64"
+    ),
     "transposed": Tolerance(0, 400, "two sums of the same hundreds of products, in float64"),
     "difference": Tolerance(0, 2**29, "central differences in float64: half of the digits"),
     "long double": Tolerance(0, 2**-5, "64 bits of mantissa against 53, and a short sum"),

@@ -18,7 +18,7 @@ from lrnorm._spec import is_integer
 
 
 def set_num_threads(n: int) -> None:
-    """Let each call use up to `n` threads, the calling one among them.
+    """Let each call use up to `n` threads, the calling one among them; at most 1024.
 
     Results do not depend on it: the same bits come from any number of threads.
 

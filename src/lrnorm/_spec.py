@@ -103,8 +103,12 @@ class LRNSpec:
         LRNSpec(scale=0.25, beta=0.5, bias=1.0, before=2, after=1)
         """
         before, after = window_ends(channel_window_size)
+        try:
+            scale = _real("alpha", alpha) / (before + after + 1)
+        except OverflowError:  # a window wider than any float: alpha is spread over it to nothing
+            scale = 0.0
         return cls(
-            _real("alpha", alpha) / (before + after + 1),
+            scale,
             _real("beta", beta),
             _real("bias", bias),
             before,
@@ -118,7 +122,10 @@ class LRNSpec:
         >>> LRNSpec.divisive(0.5)
         LRNSpec(scale=1.0, beta=0.5, bias=0.25, before=None, after=None)
         """
-        return cls(1.0, 0.5, _real("sigma", sigma) ** 2, None, None)
+        sigma = _real("sigma", sigma)
+        if math.isinf(sigma * sigma):
+            raise ParameterError(f"sigma must have a finite square, got {sigma!r}.")
+        return cls(1.0, 0.5, sigma * sigma, None, None)
 
     def ends(self, channels: int) -> tuple[int, int]:
         """(before, after) on an axis of that many channels.
@@ -139,6 +146,8 @@ class LRNSpec:
         >>> LRNSpec(2e-5, 0.75, 1, 2, 2).isclose(LRNSpec(2.0000001e-5, 0.75, 1, 2, 2))
         True
         """
+        if not isinstance(other, LRNSpec):
+            raise KindError(f"isclose compares with an LRNSpec, got {other!r}.")
         return (self.before, self.after) == (other.before, other.after) and all(
             math.isclose(getattr(self, name), getattr(other, name), rel_tol=rel_tol)
             for name in ("scale", "beta", "bias")

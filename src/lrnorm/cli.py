@@ -87,14 +87,13 @@ def _run(words: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
+    if words and not words[0].startswith("-"):
+        parser.error(f"there is no command {words[0]!r}: choose {' or '.join(_COMMANDS)}")
     given = parser.parse_args(words)
     if given.version:
         from importlib.metadata import version
 
         print("lrnorm", version("lrnorm"))
-    elif given.command is not None:
-        parser.error(f"there is no command {given.command!r}: choose {' or '.join(_COMMANDS)}")
     else:
         parser.print_help()
     return 0

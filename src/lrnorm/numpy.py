@@ -160,7 +160,7 @@ def _is_plain(out: Any, x: Array) -> bool:
         and x.flags.owndata
     ):
         return False
-    return out.flags.writeable and 0 not in out.strides
+    return out.flags.writeable and out.flags.forc
 
 
 def _check_out(out: Any, x: Array, dtype: np.dtype[Any]) -> None:
@@ -180,17 +180,27 @@ def _check_out(out: Any, x: Array, dtype: np.dtype[Any]) -> None:
         )
     if not out.flags.writeable:
         raise OutputError("out must be writable, got a read-only array.")
-    if out.size > 1 and any(
-        stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)
-    ):
+    if not _has_own_places(out):
         raise OutputError(
-            "out must have a place of its own for every element, got a broadcast array."
+            "out must have a place of its own for every element, got a broadcast array or a view "
+            f"that overlaps itself, with strides {out.strides}. Leave it out for a new array."
         )
     if out is not x and np.may_share_memory(out, x) and _overlaps(out, x):
         raise OutputError(
             "out overlaps x without being x itself, so elements would be overwritten before "
             "they are read. Pass out=x, or an array of its own."
         )
+
+
+def _has_own_places(out: Array) -> bool:
+    """Whether each axis steps over all that the axes with smaller steps reach."""
+    reach = out.itemsize
+    for stride, size in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
+        if size > 1:
+            if stride < reach:
+                return out.size == 0
+            reach += stride * (size - 1)
+    return True
 
 
 def _overlaps(out: Array, x: Array) -> bool:

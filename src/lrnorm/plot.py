@@ -206,6 +206,8 @@ def compare(x: Any, y: Any, *, ax: Axes | None = None) -> Axes:
 
 def _energy(x: Array) -> Array:
     """The sum of squares over the first axis, in memory that does not grow with its length."""
+    if x.dtype.kind not in "fiubV":  # V: bfloat16
+        raise KindError(f"a drawing needs real numbers, got {x.dtype}. Draw abs(x), for example.")
     total = np.zeros(x.shape[1:])
     for channel in x:
         total += np.square(channel, dtype=np.float64)
