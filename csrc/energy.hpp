@@ -82,8 +82,9 @@ public:
 
     explicit Energy(const Coefficients& k) : k(k), range(trusted_range(k, float_chain)) {}
 
-    Powers operator()(Pairs sums) const {
-        const Pair a = energy(sums.low), b = energy(sums.high);
+    // both: whether the upper half holds any pixels. Roots are slow enough to ask.
+    Powers operator()(Pairs sums, bool both = true) const {
+        const Pair a = energy(sums.low), b = both ? energy(sums.high) : a;
         Powers result;
         result.d = {a.high, b.high};
         result.rare = outside(a.high, all(range.low), all(range.high)) |
@@ -94,7 +95,8 @@ public:
             result.power = widen(chain<power>(d));
             result.inverse = widen(all(1.f) / d);
         } else {
-            result.power = {one_vector(a), one_vector(b)};
+            result.power.low = one_vector(a);
+            result.power.high = both ? one_vector(b) : result.power.low;
             result.inverse = {all(1.0) / a.high, all(1.0) / b.high};
         }
         return result;

@@ -56,9 +56,7 @@ template <class S>
 inline Doubles get_doubles(const S* row, i64 i, i64 n) {
     if constexpr (sizeof(S) == 8) {
         if (i + F <= n) return {load(row + i), load(row + i + D)};
-        double part[F] = {};
-        std::memcpy(part, row + i, std::size_t(n - i) * sizeof(S));
-        return {load(part), load(part + D)};
+        return {load_part(row + i, least(n - i, D)), load_part(row + i + D, most(n - i - D, 0))};
     } else {
         if constexpr (sizeof(S) == 4)
             if (i + F <= n) return load_doubles(row + i);
@@ -68,11 +66,13 @@ inline Doubles get_doubles(const S* row, i64 i, i64 n) {
 template <class S>
 inline void put_doubles(S* row, i64 i, i64 n, Doubles v) {
     if constexpr (sizeof(S) == 8) {
-        double part[F];
-        double* to = i + F <= n ? row + i : part;
-        store(to, v.low);
-        store(to + D, v.high);
-        if (to == part) std::memcpy(row + i, part, std::size_t(n - i) * sizeof(S));
+        if (i + F <= n) {
+            store(row + i, v.low);
+            store(row + i + D, v.high);
+        } else {
+            store_part(row + i, v.low, least(n - i, D));
+            store_part(row + i + D, v.high, most(n - i - D, 0));
+        }
     } else {
         put(row, i, n, narrow(v));
     }

@@ -255,7 +255,7 @@ inline void store(f16* p, vf v) {
 }
 #endif
 
-// A full vector from `count` elements, fewer than it holds; the lanes beyond hold zeros. Masked
+// A full vector from `count` elements, at most as many as it holds; the lanes beyond hold zeros. Masked
 // where the set has masks, else through memory.
 #if defined(__AVX512F__)
 inline vf load_part(const float* p, i64 count) {
@@ -266,6 +266,9 @@ inline vd load_part(const double* p, i64 count) {
 }
 inline void store_part(float* p, vf v, i64 count) {
     _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), __m512(v));
+}
+inline void store_part(double* p, vd v, i64 count) {
+    _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), __m512d(v));
 }
 #elif defined(__AVX2__)
 inline __m256i first_lanes(i64 count) {
@@ -280,6 +283,9 @@ inline vd load_part(const double* p, i64 count) {
 }
 inline void store_part(float* p, vf v, i64 count) {
     _mm256_maskstore_ps(p, first_lanes(count), __m256(v));
+}
+inline void store_part(double* p, vd v, i64 count) {
+    _mm256_maskstore_pd(p, first_lanes(2 * count), __m256d(v));
 }
 #endif
 template <class S>
