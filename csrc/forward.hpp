@@ -80,12 +80,13 @@ public:
             around_cache = tile.stream;
             if (around_cache) compute = narrow_row_for<S, true>(tile.power);
         }
+        NarrowRows rows;
+        rows.own = int(k.before);
         for (i64 j = 0; j < tile.channels + k.after; ++j) {
             if (j < tile.channels) x.fetch(j);
             const i64 c = j - k.after;
             if (c < 0) continue;
-            const NarrowRows rows = rows_around(c, k.before, k.after, tile.channels, zeros,
-                                                [&](i64 from) { return x.at(from); });
+            rows_around(c, k.before, k.after, tile.channels, zeros, [&](i64 from) { return x.at(from); }, rows.row);
             // The row function writes around the cache by itself.
             compute(rows, around_cache ? y.place_of(c) : y.row(c), tile.pixels, k);
             if (!around_cache) y.done(c);
@@ -114,10 +115,9 @@ public:
         for (i64 r = 0; r < direct_width; ++r) rows.row[r] = line.shifted(r, k.before, k.after);
         const auto compute = narrow_row_for<S, false>(tile.power);
         for (i64 p = 0; p < tile.pixels; ++p) {
-            const S* x = static_cast<const S*>(tile.data[X]) + p * tile.pixel_stride[X];
-            S* y = static_cast<S*>(const_cast<void*>(tile.data[out])) + p * tile.pixel_stride[out];
+            const S* x = element<S>(tile, X, 0, p);
             for (i64 i = 0; i < n; i += F) put(line.own(), i, n, get(x, i, n));
-            compute(rows, y, n, k);
+            compute(rows, output<S>(tile, 0, p), n, k);
         }
     }
 

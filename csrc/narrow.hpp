@@ -16,35 +16,40 @@ struct NarrowRows {
     const float* centre() const { return row[own]; }
 };
 
-// row_at(channel) gives the row of a channel that exists.
-template <class RowAt>
-inline NarrowRows rows_around(i64 c, i64 before, i64 after, i64 channels, const float* zeros, RowAt row_at) {
-    NarrowRows rows;
-    rows.own = int(before);
+// The rows of the window around channel c. row_at(channel) gives the row of a channel that exists.
+template <class T, class RowAt>
+inline void rows_around(i64 c, i64 before, i64 after, i64 channels, const T* zeros, RowAt row_at,
+                        const T* (&rows)[direct_width]) {
     for (i64 r = 0; r < direct_width; ++r) {
         const i64 from = c - before + r;
-        rows.row[r] = r > before + after || from < 0 || from >= channels ? zeros : row_at(from);
+        rows[r] = r > before + after || from < 0 || from >= channels ? zeros : row_at(from);
     }
-    return rows;
 }
 
-// A line of contiguous channels with zeros around it: its window is the line at shifted places.
+// A line of contiguous channels with zeros around it, as far as whole vectors of a shifted line
+// reach: its window is the line at shifted places.
 template <class T>
 struct PaddedLine {
     static_assert(direct_width - 1 <= F);
     void place(Arena& arena, i64 channels) {
         count = channels;
-        line = arena.take<T>(channels + 2 * F);
-        zeros = arena.take<T>(channels + F);
+        line = arena.take<T>(length());
+        zeros = arena.take<T>(length());
     }
     void clear() {
-        std::memset(line, 0, std::size_t(count + 2 * F) * sizeof(T));
-        std::memset(zeros, 0, std::size_t(count + F) * sizeof(T));
+        std::memset(line, 0, std::size_t(length()) * sizeof(T));
+        std::memset(zeros, 0, std::size_t(length()) * sizeof(T));
+    }
+    // Sets what lies behind the line, where whole vectors wrote, back to zero.
+    void clear_end() {
+        std::memset(own() + count, 0, std::size_t(length() - F - count) * sizeof(T));
     }
     T* own() const { return line + F; }
     const T* shifted(i64 r, i64 before, i64 after) const {
         return r > before + after ? zeros : own() - before + r;
     }
+    i64 length() const { return round_up(count, F) + 2 * F; }
+
     i64 count = 0;
     T *line = nullptr, *zeros = nullptr;
 };

@@ -51,17 +51,12 @@ private:
         const i64 first = most(0, run_start[p] - k.after - k.before);
         const i64 last = least(tile.channels - 1, end - 1 + k.after + k.before);
         for (i64 c = first; c <= last; ++c) {
-            x[c] = one(element(X, c, p));
-            g[c] = one(element(second, c, p));
+            x[c] = one(element<S>(tile, X, c, p));
+            g[c] = one(element<S>(tile, second, c, p));
         }
         scalar::vjp(x, g, tile.channels, k, run_start[p], end - 1, to, work);
         for (i64 c = run_start[p]; c < end; ++c) dx.replace(c, p, to[c]);
         run_start[p] = -1;
-    }
-
-    const S* element(Operand which, i64 c, i64 p) const {
-        return static_cast<const S*>(tile.data[which]) + c * tile.channel_stride[which] +
-               p * tile.pixel_stride[which];
     }
 
     const Tile& tile;

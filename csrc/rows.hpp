@@ -29,6 +29,16 @@ private:
     char* base;
 };
 
+// Where an element of an operand lies.
+template <class S>
+inline const S* element(const Tile& tile, Operand which, i64 c, i64 p) {
+    return static_cast<const S*>(tile.data[which]) + c * tile.channel_stride[which] + p * tile.pixel_stride[which];
+}
+template <class S>
+inline S* output(const Tile& tile, i64 c, i64 p) {
+    return const_cast<S*>(element<S>(tile, out, c, p));
+}
+
 // Runs a kernel with its buffers in the thread's scratch memory; false where there is none.
 template <class K>
 inline bool run_in_scratch(K kernel) {
@@ -85,7 +95,7 @@ template <class S, class R = S>
 class History {
 public:
     History(const Tile& tile, Operand which, i64 depth)
-        : base(static_cast<const S*>(tile.data[which])),
+        : base(element<S>(tile, which, 0, 0)),
           channel_stride(tile.channel_stride[which]),
           pixel_stride(tile.pixel_stride[which]),
           channels(tile.channels),
@@ -152,7 +162,7 @@ template <class S>
 class Writer {
 public:
     explicit Writer(const Tile& tile)
-        : base(static_cast<S*>(const_cast<void*>(tile.data[out]))),
+        : base(output<S>(tile, 0, 0)),
           channel_stride(tile.channel_stride[out]),
           pixel_stride(tile.pixel_stride[out]),
           channels(tile.channels),

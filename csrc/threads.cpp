@@ -52,6 +52,10 @@ bool look_on(Done done) {
     return false;
 }
 
+void one_after_another(std::int64_t count, void (*piece)(const void*, std::int64_t), const void* context) {
+    for (std::int64_t i = 0; i < count; ++i) piece(context, i);
+}
+
 // The pieces lie in as many stretches as there are threads. Each thread begins with a stretch of
 // its own, so that the next call finds in its cache what this one left there, and then helps with
 // the others.
@@ -97,17 +101,13 @@ class Pool {
 public:
     void run(std::int64_t count, int threads, void (*piece)(const void*, std::int64_t),
              const void* context) {
-        if (taken.exchange(true, std::memory_order_acquire)) {
-            for (std::int64_t i = 0; i < count; ++i) piece(context, i);
-            return;
-        }
+        if (taken.exchange(true, std::memory_order_acquire)) return one_after_another(count, piece, context);
         std::shared_ptr<Job> job;
         try {
             job = std::make_shared<Job>(count, threads, piece, context);
         } catch (const std::bad_alloc&) {
-            for (std::int64_t i = 0; i < count; ++i) piece(context, i);
             taken.store(false, std::memory_order_release);
-            return;
+            return one_after_another(count, piece, context);
         }
         {
             const std::lock_guard lock(mutex);
@@ -193,7 +193,7 @@ void share(std::int64_t count, int threads, void (*piece)(const void*, std::int6
            const void* context) {
     if (threads > count) threads = int(count);
     if (threads > 1) return pool.load(std::memory_order_acquire)->run(count, threads, piece, context);
-    for (std::int64_t i = 0; i < count; ++i) piece(context, i);
+    one_after_another(count, piece, context);
 }
 
 void* scratch(std::size_t bytes) {

@@ -10,6 +10,21 @@
 namespace lrn {
 namespace {
 
+// dx = direct - factor * own * (the sum of the mirrored window's rows of `through`), of one row.
+// sum_at(i) gives a vector of these sums.
+template <class R, class S, class SumAt>
+inline void put_gradients(double factor, const R* own, const double* direct, SumAt sum_at, S* to, i64 n) {
+    const vd f = all(factor);
+    for (i64 i = 0; i < n; i += F) {
+        Doubles result = {load(direct + i), load(direct + i + D)};
+        if (factor != 0) {  // else nothing comes through, not even nan
+            const Doubles x = get_doubles(own, i, n), sum = sum_at(i);
+            result = {fnma(f * x.low, sum.low, result.low), fnma(f * x.high, sum.high, result.high)};
+        }
+        put_doubles(to, i, n, result);
+    }
+}
+
 template <class S, Power power>
 class Vjp {
 public:
@@ -84,26 +99,14 @@ private:
 
     void finish(i64 c) {
         const auto sums = through.rows(c);
-        const double* kept = direct + c % direct_depth * pitch;
-        const S* own = x.at(c);
         S* to = dx.row(c);
-        const i64 n = tile.pixels;
-        const double factor = 2 * k.scale * k.beta;
-        if (factor == 0) {
-            for (i64 i = 0; i < n; i += F)
-                put_doubles(to, i, n, {load(kept + i), load(kept + i + D)});
-        } else {
-            const vd f = all(factor);
-            with_count(sums.count, [&](auto count) {
-                for (i64 i = 0; i < n; i += F) {
-                    const Pairs t = sums.template at<count.value>(i);
-                    const Doubles v = get_doubles(own, i, n);
-                    put_doubles(to, i, n,
-                                {fnma(f * v.low, t.low.high, load(kept + i)),
-                                 fnma(f * v.high, t.high.high, load(kept + i + D))});
-                }
-            });
-        }
+        with_count(sums.count, [&](auto count) {
+            const auto sum_at = [&](i64 i) -> Doubles {
+                const Pairs t = sums.template at<count.value>(i);
+                return {t.low.high, t.high.high};
+            };
+            put_gradients(2 * k.scale * k.beta, x.at(c), direct + c % direct_depth * pitch, sum_at, to, tile.pixels);
+        });
         dx.done(c);
         rare_outputs.follow(c, dx);
     }
@@ -149,25 +152,14 @@ public:
         }
     }
 
-    // dx = direct - factor * x * (the sum of the mirrored window's rows of `through`)
     template <class R, class S>
     void outputs(const double* const* through, const R* own, const double* direct, S* to, i64 n) const {
-        if (factor == 0) {  // nothing comes through, not even nan
-            for (i64 i = 0; i < n; i += F)
-                put_doubles(to, i, n, {load(direct + i), load(direct + i + D)});
-            return;
-        }
-        const vd f = all(factor);
-        for (i64 i = 0; i < n; i += F) {
-            const auto sum = [&](i64 at) {
-                vd s = load(through[0] + at);
-                for (int r = 1; r < direct_width; ++r) s += load(through[r] + at);
-                return s;
-            };
-            const Doubles x = get_doubles(own, i, n);
-            put_doubles(to, i, n, {fnma(f * x.low, sum(i), load(direct + i)),
-                                   fnma(f * x.high, sum(i + D), load(direct + i + D))});
-        }
+        const auto sum = [&](i64 i) {
+            vd s = load(through[0] + i);
+            for (int r = 1; r < direct_width; ++r) s += load(through[r] + i);
+            return s;
+        };
+        put_gradients(factor, own, direct, [&](i64 i) { return Doubles{sum(i), sum(i + D)}; }, to, n);
     }
 
 private:
@@ -209,9 +201,10 @@ private:
 
     void pass_back(i64 m) {
         g.fetch(m);
-        const NarrowRows rows =
-            rows_around(m, k.before, k.after, tile.channels, reinterpret_cast<const float*>(zeros),
-                        [&](i64 from) { return x.at(from); });
+        NarrowRows rows;
+        rows.own = int(k.before);
+        rows_around(m, k.before, k.after, tile.channels, reinterpret_cast<const float*>(zeros),
+                    [&](i64 from) { return x.at(from); }, rows.row);
         rare.clear();
         pass.terms(rows, x.at(m), g.at(m), tile.pixels, slot(direct, m), slot(through, m), rare);
         if (rare.any()) rare_outputs.mark(m, rare);
@@ -219,10 +212,8 @@ private:
 
     void finish(i64 c) {
         const double* rows[direct_width];
-        for (i64 r = 0; r < direct_width; ++r) {
-            const i64 from = c - k.after + r;
-            rows[r] = r > k.before + k.after || from < 0 || from >= tile.channels ? zeros : slot(through, from);
-        }
+        rows_around<double>(c, k.after, k.before, tile.channels, zeros,
+                            [&](i64 from) { return slot(through, from); }, rows);
         pass.outputs(rows, x.at(c), slot(direct, c), dx.row(c), tile.pixels);
         dx.done(c);
         rare_outputs.follow(c, dx);
@@ -267,14 +258,12 @@ public:
             mirrored[r] = through.shifted(r, k.after, k.before);
         }
         for (i64 p = 0; p < tile.pixels; ++p) {
-            const S* from = static_cast<const S*>(tile.data[X]) + p * tile.pixel_stride[X];
-            const S* g = static_cast<const S*>(tile.data[second]) + p * tile.pixel_stride[second];
-            S* to = static_cast<S*>(const_cast<void*>(tile.data[out])) + p * tile.pixel_stride[out];
+            const S *from = element<S>(tile, X, 0, p), *g = element<S>(tile, second, 0, p);
+            S* to = output<S>(tile, 0, p);
             for (i64 i = 0; i < n; i += F) put(x.own(), i, n, get(from, i, n));
             rare.clear();
             pass.terms(window, x.own(), g, n, direct, through.own(), rare);
-            // Vectors reach past the line's end, where there have to be zeros.
-            for (i64 i = n; i < round_up(n, F) + F; ++i) through.own()[i] = 0;
+            through.clear_end();
             pass.outputs(mirrored, x.own(), direct, to, n);
             if (rare.any()) repair(from, g, to);
         }
