@@ -52,6 +52,8 @@ constexpr std::int64_t worth_releasing = 4096;  // elements below which the lock
 struct Call {
     explicit Call(const lrn::Coefficients& k) {
         problem.coefficients = k;
+        problem.threads = 0;
+        problem.fresh = false;
         for (const void*& pointer : problem.data) pointer = nullptr;
     }
     lrn::Problem problem;  // sizes and strides stay unset beyond the rank: there is room for 64
@@ -119,9 +121,10 @@ void compute(const Call& call, Compute verb) {
 }
 
 bool forward(nb::handle x, nb::handle out, double scale, double beta, double bias, std::int64_t before,
-             std::int64_t after, int axis) {
+             std::int64_t after, int axis, bool fresh) {
     const Buffer from(x, false), to(out, true);
     Call call(coefficients(scale, beta, bias, before, after));
+    call.problem.fresh = fresh;
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::out, to, axis, false)) return false;
     compute(call, lrn::forward);
     return true;
@@ -129,9 +132,10 @@ bool forward(nb::handle x, nb::handle out, double scale, double beta, double bia
 
 template <bool (*verb)(const lrn::Problem&)>
 bool derivative(nb::handle x, nb::handle second, nb::handle out, double scale, double beta, double bias,
-                std::int64_t before, std::int64_t after, int axis) {
+                std::int64_t before, std::int64_t after, int axis, bool fresh) {
     const Buffer from(x, false), with(second, false), to(out, true);
     Call call(coefficients(scale, beta, bias, before, after));
+    call.problem.fresh = fresh;
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false) ||
         !add(call, lrn::out, to, axis, false))
         return false;
@@ -153,11 +157,12 @@ nb::object parameters(nb::handle x, nb::handle second, double scale, double beta
 
 NB_MODULE(_core, m) {
     m.doc() = "The compiled core: LRN over strided arrays, with its derivatives.";
-    m.def("forward", &forward, "x"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a, "axis"_a);
+    m.def("forward", &forward, "x"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a, "axis"_a,
+          "fresh"_a = false);
     m.def("vjp", &derivative<lrn::vjp>, "x"_a, "g"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
-          "after"_a, "axis"_a);
+          "after"_a, "axis"_a, "fresh"_a = false);
     m.def("jvp", &derivative<lrn::jvp>, "x"_a, "t"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
-          "after"_a, "axis"_a);
+          "after"_a, "axis"_a, "fresh"_a = false);
     m.def("parameters", &parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
           "axis"_a);
     m.def("isa_names", [] {

@@ -167,7 +167,8 @@ private:
         rare.clear();
         with_count(sums.count, [&](auto count) {
             for (i64 i = 0; i < n; i += F) {
-                const Powers p = energy(sums.template at<count.value>(i), n - i > D);
+                const bool both = n - i > D;
+                const Powers p = energy(sums.template at<count.value>(i, both), both);
                 const Doubles v = get_doubles(own, i, n);
                 put_doubles(to, i, n, {v.low * p.power.low, v.high * p.power.high});
                 if (p.rare) rare.add(i, p.rare, n);

@@ -39,6 +39,8 @@ struct Problem {
     int rank;  // the axes other than the channels
     std::int64_t size[max_rank];
     std::int64_t stride[max_rank][operands];
+    int threads;  // this call may use; 0: thread_count()
+    bool fresh;   // nothing was written to out's memory yet
 };
 
 struct ParameterGradients {

@@ -169,7 +169,7 @@ i64 longest_tile_of(const Tile& tile, Type type) {
 using Verb = Kernel (KernelTable::*)[type_count];
 
 bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
-    int threads = thread_count();
+    int threads = problem.threads ? problem.threads : thread_count();
     Walk walk;
     Tile& tile = walk.tile;
     tile = {};
@@ -196,7 +196,8 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
 
     const i64 elements = walk.slices * tile.pixels * tile.channels;
     if (elements == 0) return true;
-    tile.stream = tile.pixel_stride[out] == 1 && tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
+    // The system zeroes fresh pages as they are first written, which brings them into the cache.
+    tile.stream = !problem.fresh && tile.pixel_stride[out] == 1 && tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
     if (elements < elements_worth_sharing) threads = 1;
     walk.tile_pixels = longest_tile_of(tile, problem.type);
     if (!total) {

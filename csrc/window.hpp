@@ -105,8 +105,9 @@ public:
     public:
         // Most windows have a fixed number of rows: for those the loop is unrolled.
         template <int fixed>
-        Pairs at(i64 i) const {
-            return {one<fixed>(i), one<fixed>(i + D)};
+        Pairs at(i64 i, bool both = true) const {
+            const Pair low = one<fixed>(i);
+            return {low, both ? one<fixed>(i + D) : low};
         }
         int count = 0;
 

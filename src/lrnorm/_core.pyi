@@ -1,7 +1,15 @@
 from typing import Any
 
 def forward(
-    x: Any, out: Any, scale: float, beta: float, bias: float, before: int, after: int, axis: int
+    x: Any,
+    out: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: int,
+    after: int,
+    axis: int,
+    fresh: bool = False,
 ) -> bool: ...
 def vjp(
     x: Any,
@@ -13,6 +21,7 @@ def vjp(
     before: int,
     after: int,
     axis: int,
+    fresh: bool = False,
 ) -> bool: ...
 def jvp(
     x: Any,
@@ -24,6 +33,7 @@ def jvp(
     before: int,
     after: int,
     axis: int,
+    fresh: bool = False,
 ) -> bool: ...
 def parameters(
     x: Any, g: Any, scale: float, beta: float, bias: float, before: int, after: int, axis: int

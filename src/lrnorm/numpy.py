@@ -136,8 +136,10 @@ def _converted(a: Array, dtype: np.dtype[Any]) -> Array:
     return converted if _readable(converted) else converted.copy(order="K")
 
 
-def _run(verb: Callable[..., Any], *arrays: Array, spec: LRNSpec, axis: int) -> Any:
-    done = verb(*map(_bits, arrays), *_coefficients(spec, arrays[0].shape[axis]), axis)
+def _run(
+    verb: Callable[..., Any], *arrays: Array, spec: LRNSpec, axis: int, **how: bool
+) -> Any:
+    done = verb(*map(_bits, arrays), *_coefficients(spec, arrays[0].shape[axis]), axis, **how)
     if not done:  # what _converted returns is always readable
         raise KindError(f"the core cannot read these arrays of dtype {arrays[0].dtype}.")
     return done
@@ -227,7 +229,8 @@ def forward(
     if dtype is None and x.dtype in _NATIVE and (out is None or _is_plain(out, x)):
         # What nearly every call is, without the detours below: a small array costs the calls.
         y = np.empty_like(x, subok=False) if out is None else out
-        if _core.forward(x, y, *(spec.numbers or _coefficients(spec, x.shape[axis])), axis):
+        scale, beta, bias, before, after = spec.numbers or _coefficients(spec, x.shape[axis])
+        if _core.forward(x, y, scale, beta, bias, before, after, axis, out is None):
             return y
         del y  # x lies where the core cannot read it
     natural = _result_dtype(x.dtype)
@@ -243,7 +246,7 @@ def forward(
         y = source  # a copy has served when its results come in
     else:
         y = np.empty_like(x)
-    _run(_core.forward, source, y, spec=spec, axis=axis)
+    _run(_core.forward, source, y, spec=spec, axis=axis, fresh=y is not out and y is not source)
     with np.errstate(all="ignore"):
         if out is None:
             return y.astype(result, copy=False)
@@ -266,7 +269,7 @@ def _derivative(
     axis = resolve_axis(axis, x.ndim)
     source, second = _pair(x, other, name)
     result = np.empty_like(x, dtype=source.dtype, subok=False)
-    _run(verb, source, second, result, spec=spec, axis=axis)
+    _run(verb, source, second, result, spec=spec, axis=axis, fresh=True)
     with np.errstate(all="ignore"):
         return result.astype(_result_dtype(x.dtype), copy=False)
 
