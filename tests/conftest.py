@@ -60,3 +60,8 @@ def threads() -> Iterator[None]:
     before = _core.thread_count()
     yield
     _core.set_thread_count(before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)

@@ -75,7 +75,8 @@ def spacing(y: Any, dtype: Any) -> Any:
         "float64": (53, -1074),
     }[name]
     _, exponent = np.frexp(np.abs(y))
-    return np.ldexp(Real(1), np.maximum(exponent - digits, smallest))
+    exponent = np.where(y == 0, smallest, exponent - digits)
+    return np.ldexp(Real(1), np.maximum(exponent, smallest))
 
 
 def worst_ulp(actual: Any, exact: Any, size: Any = None) -> float:

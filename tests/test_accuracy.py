@@ -1,4 +1,4 @@
-"""What mathematics.md promises of every result, on every instruction set.
+"""The accuracy promised of every result, on every instruction set.
 
 The bounds are the promise; what was measured stands in csrc/README.md, and `make slow` widens
 the sweep.
@@ -23,21 +23,9 @@ import lrnorm
 from lrnorm import LRNSpec, _core
 
 forward = lrnorm.local_response_norm
-DTYPES = [np.dtype(t) for t in (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)]
 COEFFICIENTS = [(1.0, 1.0), (1e-4, 2.0), (1.0, 0.0), (1e-30, 1e-30), (3.0, 1e-20), (1e28, 1e28)]
 
-
-@pytest.fixture(autouse=True, params=_core.isa_names())
-def isa(request: Any) -> Any:
-    before = _core.isa_in_use()
-    assert _core.choose_isa(request.param)
-    yield request.param
-    _core.choose_isa(before)
-
-
-@pytest.fixture(params=DTYPES, ids=lambda t: t.name)
-def dtype(request: Any) -> Any:
-    return request.param
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def ends(width: int) -> tuple[int, int]:

@@ -10,20 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from on_disk import saved
 from PIL import Image
 
 import lrnorm
 from lrnorm import files
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(7)
-
-
-def saved(folder, array, name="x.npy"):
-    np.save(folder / name, array)
-    return folder / name
 
 
 def npy_bytes(array):

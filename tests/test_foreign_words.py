@@ -34,6 +34,8 @@ def refused(function: str, **words: Any) -> str:
             "or lrnorm.torch.local_response_norm(x, 5).",
         ),
         ("size", 4, "here channel_window_size=(2, 1), or lrnorm.torch.local_response_norm(x, 4)."),
+        ("size", 1, "here spec=LRNSpec(…, before=0, after=0), or"),
+        ("local_size", 4, "here channel_window_size=(width - 1) // 2, a radius."),
         ("size", "5", "here channel_window_size=(width - 1) // 2,"),
         ("local_size", 7, "local_size is a width in Caffe: here channel_window_size=3, a radius."),
         ("nsize", 3, "nsize is a width in MXNet: here channel_window_size=1, a radius."),

@@ -6,21 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from on_disk import saved
 from PIL import Image
 
 import lrnorm
 from lrnorm import _formats, files
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(7)
-
-
-def saved(folder, array, name="x.npy"):
-    np.save(folder / name, array)
-    return folder / name
-
 
 # Reading and writing
 

@@ -257,6 +257,13 @@ def test_kind_of_the_result_is_that_of_x() -> None:
     assert vjp(listed, X) == vjp(X, listed).tolist()
 
 
+def test_a_list_that_holds_itself() -> None:
+    endless: list[Any] = [1.0]
+    endless.append(endless)
+    with refusal(ShapeError, "x must be nested lists of numbers, got lists nested without an end."):
+        forward(endless, axis=0)
+
+
 def test_ragged_lists() -> None:
     for ragged in ([[1.0, 2.0], [3.0]], [[1.0], 2.0], [[[1], [2]], [[1], [2, 3]]]):
         with refusal(ShapeError, "x must be nested lists of one length at each level:"):

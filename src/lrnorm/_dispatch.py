@@ -56,12 +56,12 @@ _WAYS_OUT = {
 
 # Words of other frameworks, and how to say the same here.
 _FOREIGN = {
-    "size": "size is a width in PyTorch: here channel_window_size={radius}, or "
+    "size": "size is a width in PyTorch: here {leaning}, or "
     "lrnorm.torch.local_response_norm(x, {value})",
-    "local_size": "local_size is a width in Caffe: here channel_window_size={radius}, a radius",
+    "local_size": "local_size is a width in Caffe: here {radius}, a radius",
     "n": "n is a width in the AlexNet paper: here channel_window_size={half}, a radius, and "
     "alpha=alpha * {paper_width}, because the paper does not divide alpha by the width",
-    "nsize": "nsize is a width in MXNet: here channel_window_size={radius}, a radius",
+    "nsize": "nsize is a width in MXNet: here {radius}, a radius",
     "depth_radius": "depth_radius is TensorFlow's word: here channel_window_size={value}, and "
     "alpha=alpha * {width}, because TensorFlow does not divide alpha by the width",
     "k": "k is called bias here: bias={value}",
@@ -80,9 +80,13 @@ _FOREIGN = {
 }
 
 
-def _window_of_width(width: int) -> int | tuple[int, int]:
-    """PyTorch's window of that width, in our words: an even one leans to the front."""
-    return width // 2 if width % 2 else (width // 2, width // 2 - 1)
+def _window_of_width(width: int | None, *, may_lean: bool) -> str:
+    """A window of that width in our words; an even one leans to the front, as PyTorch's."""
+    if width == 1:
+        return "spec=LRNSpec(…, before=0, after=0)"
+    if width is None or (width % 2 == 0 and not may_lean):
+        return "channel_window_size=(width - 1) // 2"
+    return f"channel_window_size={width // 2 if width % 2 else (width // 2, width // 2 - 1)}"
 
 
 def explain_foreign(function: str, words: dict[str, Any], known: tuple[str, ...]) -> KindError:
@@ -90,9 +94,11 @@ def explain_foreign(function: str, words: dict[str, Any], known: tuple[str, ...]
     word, value = next(iter(words.items()))
     if word in _FOREIGN:
         whole = is_integer(value) and value > 0
+        width = value if whole else None
         hint = _FOREIGN[word].format(
             value=repr(value),
-            radius=_window_of_width(value) if whole and value > 1 else "(width - 1) // 2",
+            radius=_window_of_width(width, may_lean=False),
+            leaning=_window_of_width(width, may_lean=True),
             half=value // 2
             if whole and value > 1
             else "n // 2",  # the paper's even windows are one wider
@@ -178,7 +184,13 @@ def _check_items(x: Any, name: str) -> None:
 def array_of_lists(x: Any, name: str = "x") -> np.ndarray[Any, Any]:
     """Nested lists or tuples of numbers as an array."""
     if isinstance(x, (list, tuple)):
-        _check_items(x, name)
+        try:
+            _check_items(x, name)
+        except RecursionError as error:
+            raise ShapeError(
+                f"{name} must be nested lists of numbers, got lists nested without an end. "
+                "One of them holds itself: pass a copy without it."
+            ) from error
     try:
         return np.asarray(x)
     except ValueError as error:

@@ -136,9 +136,7 @@ def _converted(a: Array, dtype: np.dtype[Any]) -> Array:
     return converted if _readable(converted) else converted.copy(order="K")
 
 
-def _run(
-    verb: Callable[..., Any], *arrays: Array, spec: LRNSpec, axis: int, **how: bool
-) -> Any:
+def _run(verb: Callable[..., Any], *arrays: Array, spec: LRNSpec, axis: int, **how: bool) -> Any:
     done = verb(*map(_bits, arrays), *_coefficients(spec, arrays[0].shape[axis]), axis, **how)
     if not done:  # what _converted returns is always readable
         raise KindError(f"the core cannot read these arrays of dtype {arrays[0].dtype}.")
