@@ -55,7 +55,7 @@ asan tsan:
 	    -C cmake.define.LRNORM_SANITIZE=$(SANITIZE) -C build-dir=build/$@
 	nm -D .venv-$@/lib/python*/site-packages/lrnorm/_core*.so | grep -q __$@_  # it is in
 	LD_PRELOAD="$(PRELOAD)" ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
+	UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:suppressions=$(CURDIR)/csrc/tsan.supp \
 	.venv-$@/bin/python -P -m pytest -p no:cacheprovider -m "not slow" $(SANITIZED)
 
 clean:

@@ -2,7 +2,6 @@
 // a format letter; bfloat16 comes as its bits ('H').
 #include <nanobind/nanobind.h>
 
-#include <cxxabi.h>
 #include <unistd.h>
 
 #include <new>
@@ -95,15 +94,11 @@ lrn::Coefficients coefficients(double scale, double beta, double bias, std::int6
 // which unwinds: through destructors that must not throw, and that need the lock they do not
 // have. Such a thread is stopped here instead; the process ends without it.
 void take_back(PyThreadState* state) {
-#if defined(__GLIBCXX__)
     try {
         PyEval_RestoreThread(state);
-    } catch (abi::__forced_unwind&) {
+    } catch (...) {  // the unwinding itself: nothing else is thrown there
         for (;;) pause();
     }
-#else
-    PyEval_RestoreThread(state);
-#endif
 }
 
 template <class Compute>
@@ -121,10 +116,11 @@ void compute(const Call& call, Compute verb) {
 }
 
 bool forward(nb::handle x, nb::handle out, double scale, double beta, double bias, std::int64_t before,
-             std::int64_t after, int axis, bool fresh) {
+             std::int64_t after, int axis, bool fresh, int threads) {
     const Buffer from(x, false), to(out, true);
     Call call(coefficients(scale, beta, bias, before, after));
     call.problem.fresh = fresh;
+    call.problem.threads = threads;
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::out, to, axis, false)) return false;
     compute(call, lrn::forward);
     return true;
@@ -132,10 +128,11 @@ bool forward(nb::handle x, nb::handle out, double scale, double beta, double bia
 
 template <bool (*verb)(const lrn::Problem&)>
 bool derivative(nb::handle x, nb::handle second, nb::handle out, double scale, double beta, double bias,
-                std::int64_t before, std::int64_t after, int axis, bool fresh) {
+                std::int64_t before, std::int64_t after, int axis, bool fresh, int threads) {
     const Buffer from(x, false), with(second, false), to(out, true);
     Call call(coefficients(scale, beta, bias, before, after));
     call.problem.fresh = fresh;
+    call.problem.threads = threads;
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false) ||
         !add(call, lrn::out, to, axis, false))
         return false;
@@ -144,9 +141,10 @@ bool derivative(nb::handle x, nb::handle second, nb::handle out, double scale, d
 }
 
 nb::object parameters(nb::handle x, nb::handle second, double scale, double beta, double bias,
-                      std::int64_t before, std::int64_t after, int axis) {
+                      std::int64_t before, std::int64_t after, int axis, int threads) {
     const Buffer from(x, false), with(second, false);
     Call call(coefficients(scale, beta, bias, before, after));
+    call.problem.threads = threads;
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false)) return nb::none();
     lrn::ParameterGradients total{0, 0, 0};
     compute(call, [&](const lrn::Problem& p) { return lrn::parameters(p, total); });
@@ -158,13 +156,13 @@ nb::object parameters(nb::handle x, nb::handle second, double scale, double beta
 NB_MODULE(_core, m) {
     m.doc() = "The compiled core: LRN over strided arrays, with its derivatives.";
     m.def("forward", &forward, "x"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a, "axis"_a,
-          "fresh"_a = false);
+          "fresh"_a = false, "threads"_a = 0);
     m.def("vjp", &derivative<lrn::vjp>, "x"_a, "g"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
-          "after"_a, "axis"_a, "fresh"_a = false);
+          "after"_a, "axis"_a, "fresh"_a = false, "threads"_a = 0);
     m.def("jvp", &derivative<lrn::jvp>, "x"_a, "t"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
-          "after"_a, "axis"_a, "fresh"_a = false);
+          "after"_a, "axis"_a, "fresh"_a = false, "threads"_a = 0);
     m.def("parameters", &parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
-          "axis"_a);
+          "axis"_a, "threads"_a = 0);
     m.def("isa_names", [] {
         nb::list names;
         for (int i = 0; i < lrn::isa_count(); ++i)

@@ -1,6 +1,8 @@
 // From an array to tiles: which axis supplies the pixels, how long the tiles are, which way a
 // tile is computed, and the sharing of tiles among threads. No result depends on any of it,
 // save the parameter gradients, whose tiles are therefore the same for any number of threads.
+#include <sys/mman.h>
+
 #include <atomic>
 #include <memory>
 #include <new>
@@ -166,6 +168,17 @@ i64 longest_tile_of(const Tile& tile, Type type) {
     return length < shortest_tile ? shortest_tile : length < longest_wide_tile ? length : longest_wide_tile;
 }
 
+// Fresh memory in large pages costs a fraction of what the small ones do. `out` is dense.
+void advise_large_pages([[maybe_unused]] const void* out, [[maybe_unused]] i64 bytes) {
+#if defined(MADV_HUGEPAGE)
+    constexpr i64 page = 4096, worth_it = 4 << 20;
+    if (bytes < worth_it) return;
+    const auto begin = (reinterpret_cast<std::uintptr_t>(out) + page - 1) / page * page;
+    const auto end = (reinterpret_cast<std::uintptr_t>(out) + std::uintptr_t(bytes)) / page * page;
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: may be refused
+#endif
+}
+
 using Verb = Kernel (KernelTable::*)[type_count];
 
 bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
@@ -196,6 +209,7 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
 
     const i64 elements = walk.slices * tile.pixels * tile.channels;
     if (elements == 0) return true;
+    if (problem.fresh) advise_large_pages(problem.data[out], elements * i64(walk.item));
     // The system zeroes fresh pages as they are first written, which brings them into the cache.
     tile.stream = !problem.fresh && tile.pixel_stride[out] == 1 && tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
     if (elements < elements_worth_sharing) threads = 1;

@@ -20,6 +20,10 @@ import lrnorm
 from lrnorm import KindError, LRNSpec, ParameterError, _core
 
 forward = lrnorm.local_response_norm
+sanitizer_in_the_way = pytest.mark.skipif(
+    "san" in os.environ.get("LD_PRELOAD", ""),
+    reason="a sanitizer has threads and memory of its own",
+)
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 
 
@@ -236,6 +240,7 @@ def test_fork_while_other_threads_compute() -> None:
 
 
 @linux
+@sanitizer_in_the_way
 @pytest.mark.parametrize("parent", ["right()", "None"])
 def test_a_forked_child_has_workers_of_its_own(parent: str) -> None:
     """It would compute right without: its parent's are lost to it."""
@@ -335,6 +340,7 @@ def test_one_processor_for_many_threads() -> None:
 
 
 @linux
+@sanitizer_in_the_way  # it needs address space
 def test_no_more_threads_to_be_had() -> None:
     """Stacks larger than the memory a process may have: the caller computes alone."""
     before = """

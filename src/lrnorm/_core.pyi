@@ -10,6 +10,7 @@ def forward(
     after: int,
     axis: int,
     fresh: bool = False,
+    threads: int = 0,
 ) -> bool: ...
 def vjp(
     x: Any,
@@ -22,6 +23,7 @@ def vjp(
     after: int,
     axis: int,
     fresh: bool = False,
+    threads: int = 0,
 ) -> bool: ...
 def jvp(
     x: Any,
@@ -34,9 +36,18 @@ def jvp(
     after: int,
     axis: int,
     fresh: bool = False,
+    threads: int = 0,
 ) -> bool: ...
 def parameters(
-    x: Any, g: Any, scale: float, beta: float, bias: float, before: int, after: int, axis: int
+    x: Any,
+    g: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: int,
+    after: int,
+    axis: int,
+    threads: int = 0,
 ) -> tuple[float, float, float] | None: ...
 def isa_names() -> tuple[str, ...]: ...
 def isa_in_use() -> str: ...
