@@ -5,7 +5,9 @@ Which kind an array is is asked of the modules already loaded; nothing is import
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -24,6 +26,11 @@ class Front(Protocol):
         self, x: Any, g: Any, spec: LRNSpec, axis: int | None
     ) -> dict[str, Any]: ...
 
+    # What a layer needs besides: a conversion, ones, the pieces of a batch put together.
+    def converted(self, x: Any, dtype: str) -> Any: ...
+    def ones_like(self, x: Any) -> Any: ...
+    def joined(self, pieces: Iterable[Any], like: Any) -> Any: ...
+
 
 # Defaults are told from equal values by identity, so that a number given beside spec= is seen.
 _ALPHA = float("1.0")
@@ -38,6 +45,10 @@ class _Radius(int):
 _RADIUS = _Radius(2)
 
 _FRONTS: dict[type, Front] = {np.ndarray: lrnorm.numpy, np.memmap: lrnorm.numpy}
+
+# The array of a framework, by module and class, and its front: imported when the first one comes,
+# by which time the framework has long been imported.
+_FRONT_MODULES = {("torch", "Tensor"): "lrnorm.torch._front"}
 
 # What NumPy would swallow and spoil, or what another front will serve: the way to an array.
 _WAYS_OUT = {
@@ -160,10 +171,14 @@ def front_of(x: Any, name: str = "x") -> Front | None:
     kind = type(x)
     if kind in _FRONTS:
         return _FRONTS[kind]
+    for cls in kind.__mro__:
+        if (module := _FRONT_MODULES.get((cls.__module__, cls.__name__))) is not None:
+            _FRONTS[kind] = cast(Front, import_module(module))
+            return _FRONTS[kind]
     if isinstance(x, (list, tuple)):
         return None
     raise KindError(
-        f"{name} must be a NumPy array or nested lists of numbers, got {kind.__module__}."
+        f"{name} must be an array or nested lists of numbers, got {kind.__module__}."
         f"{kind.__qualname__}: {_way_out(kind) or 'pass numpy.asarray(x)'}."
     )
 
@@ -222,9 +237,10 @@ def local_response_norm(
     Parameters
     ----------
     x : array or nested lists
-        NumPy array of float16, bfloat16 (ml_dtypes), float32, float64, integers or booleans, in
-        any layout. What comes back has the same shape, kind, dtype and memory order; integers
-        and booleans give float64, as ``x / 2`` does. Lists give lists.
+        NumPy array or PyTorch tensor of float16, bfloat16 (ml_dtypes), float32, float64, integers
+        or booleans, in any layout. What comes back has the same shape, kind, dtype, device and
+        memory order; integers and booleans give what ``x / 2`` gives. Lists give lists. Tensors
+        stay differentiable.
     alpha, beta, bias : float
         Any finite numbers. Where D is not positive the result follows IEEE: nan or inf, without
         a warning. ``bias=0`` over a window of zeros gives nan, which is what 0 · ∞ is.

@@ -9,7 +9,7 @@ import operator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from lrnorm._errors import KindError, ParameterError
+from lrnorm._errors import KindError, ParameterError, ShapeError
 
 WINDOW_RULE = "It is a radius: 2 averages over 5 channels."
 
@@ -180,6 +180,35 @@ def window_ends(channel_window_size: Any) -> tuple[int, int]:
     raise (ParameterError if isinstance(value, numbers.Real) else KindError)(
         f"channel_window_size must be a positive integer, got {value!r}. {WINDOW_RULE}"
     )
+
+
+_CHANNELS_THIRD_FROM_LAST = {3: 0, 4: 1}
+
+
+def resolve_axis(axis: Any, rank: int) -> int:
+    """The channel axis as a number from 0: given, or the channels of (…, channels, h, w)."""
+    if axis is None:
+        if rank in _CHANNELS_THIRD_FROM_LAST:
+            return _CHANNELS_THIRD_FROM_LAST[rank]
+        raise ShapeError(
+            f"axis can be left out for (channels, height, width) and (batch, channels, height, "
+            f"width), got an array of rank {rank}. Pass the axis of the channels, "
+            "for example axis=-1."
+        )
+    if type(axis) is not int and not is_integer(axis):
+        if isinstance(axis, tuple):
+            raise KindError(
+                f"axis must be one integer, got {axis!r}. Windows over several axes are not "
+                "available yet."
+            )
+        raise KindError(f"axis must be an integer, got {axis!r}.")
+    if not -rank <= axis < rank:
+        raise ShapeError(
+            f"axis must lie in {-rank} … {rank - 1} for an array of rank {rank}, got {axis}."
+            if rank
+            else "an array of rank 0 has no axis for the channels."
+        )
+    return int(axis) % rank
 
 
 @functools.lru_cache(maxsize=256, typed=True)

@@ -27,7 +27,7 @@ from lrnorm import _formats
 from lrnorm._dispatch import local_response_norm
 from lrnorm._errors import FileError, MissingDependencyError
 from lrnorm._formats import Array, PathLike, writing
-from lrnorm.numpy import resolve_axis
+from lrnorm._spec import resolve_axis
 
 __all__ = ["Change", "Summary", "apply", "first", "read", "summarize", "write", "writing"]
 

@@ -179,6 +179,18 @@ input=(5, 1, 1))
             input=unified(port_shape("Input", input), port_shape("Output", output)),
         )
 
+    @classmethod
+    def from_convention(cls, name: str, /, *, input: Any = None, **words: Any) -> Self:
+        """The layer for these words of a framework, as `lrnorm.conventions.read` takes them.
+
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> LocalResponseNormalizationLayer.from_convention("torch", size=4, alpha=1.0)
+        LocalResponseNormalizationLayer(alpha=1.0, beta=0.75, bias=1.0, channel_window_size=(2, 1))
+        """
+        from lrnorm.conventions import layer_arguments  # the table is loaded where it is asked for
+
+        return cls(**layer_arguments(name, words), input=input)
+
     def _arguments(self) -> dict[str, Any]:
         """The keywords that build this layer."""
         arguments = {name: getattr(self, name) for name in _CONSTRUCTION}
@@ -301,20 +313,16 @@ input=(5, 1, 1))
         )
         computing, result = PRECISIONS[working_precision]
 
-        def forward(front: Front, x: Any, out: Any = None) -> Any:
+        def forward(front: Front, x: Any) -> Any:
             if computing is not None:
-                with np.errstate(all="ignore"):
-                    x = x.astype(computing, copy=False)
-            return front.forward(x, self.spec, x.ndim - 3, dtype=result, out=out)
+                x = front.converted(x, computing)
+            return front.forward(x, self.spec, x.ndim - 3, dtype=result, out=None)
 
         def in_pieces(front: Front, x: Any) -> Any:
-            if batch_size is None or x.ndim == 3:
+            if batch_size is None or x.ndim == 3 or len(x) <= batch_size:
                 return forward(front, x)
-            y = np.empty_like(x, dtype=forward(front, x[:0]).dtype, subok=False)
-            for start in range(0, len(x), batch_size):
-                piece = slice(start, start + batch_size)
-                forward(front, x[piece], y[piece])
-            return y
+            starts = range(0, len(x), batch_size)
+            return front.joined((forward(front, x[i : i + batch_size]) for i in starts), x)
 
         return self._map(in_pieces, _Operand(x, "Input"))
 
@@ -336,7 +344,7 @@ input=(5, 1, 1))
             operands.append(_Operand(grad_output, "Output", "the gradient at "))
         return self._map(
             lambda front, x, g=None: front.vjp(
-                x, np.ones_like(x) if g is None else g, self.spec, x.ndim - 3
+                x, front.ones_like(x) if g is None else g, self.spec, x.ndim - 3
             ),
             *operands,
         )
@@ -371,12 +379,13 @@ input=(5, 1, 1))
     def _compute(self, verb: Callable[..., Any], *operands: _Operand) -> Any:
         fronts, arrays = zip(*(operand.array() for operand in operands), strict=True)
         front: Front = fronts[0] or lrnorm.numpy
-        shape = arrays[0].shape
+        shape = tuple(arrays[0].shape)
         self._check(shape, operands[0].where, fronts[0] is not None and not operands[0].item)
         for operand, array in zip(operands, arrays, strict=True):
-            if array.shape != shape:
+            if tuple(array.shape) != shape:
                 raise ShapeError(
-                    f"{operand.where} expects the shape of the input, {shape}, got {array.shape}."
+                    f"{operand.where} expects the shape of the input, {shape}, "
+                    f"got {tuple(array.shape)}."
                 )
             # On no channels: the front's check of the dtype, in the name of this port and before
             # a conversion spoils the values in silence.

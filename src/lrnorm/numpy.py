@@ -8,7 +8,7 @@ Takes an LRNSpec, never loose numbers; `lrnorm.local_response_norm` is the face 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from lrnorm import _config, _core
 from lrnorm._errors import KindError, OutputError, ShapeError
-from lrnorm._spec import LRNSpec, is_integer
+from lrnorm._spec import LRNSpec, resolve_axis
 
-__all__ = ["forward", "jvp", "parameter_gradients", "vjp"]
+__all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +27,6 @@ assert _config
 
 _FLOAT64 = np.dtype(np.float64)
 _NATIVE = (np.dtype(np.float32), _FLOAT64, np.dtype(np.float16))
-_CHANNELS_THIRD_FROM_LAST = {3: 0, 4: 1}
 
 
 def _bfloat16() -> np.dtype[Any] | None:
@@ -90,32 +89,6 @@ def _wider(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     if a.itemsize == b.itemsize:  # float16 and bfloat16
         return np.dtype(np.float32)
     return a if a.itemsize > b.itemsize else b
-
-
-def resolve_axis(axis: Any, rank: int) -> int:
-    """The channel axis as a number from 0: given, or the channels of (…, channels, h, w)."""
-    if axis is None:
-        if rank in _CHANNELS_THIRD_FROM_LAST:
-            return _CHANNELS_THIRD_FROM_LAST[rank]
-        raise ShapeError(
-            f"axis can be left out for (channels, height, width) and (batch, channels, height, "
-            f"width), got an array of rank {rank}. Pass the axis of the channels, "
-            "for example axis=-1."
-        )
-    if type(axis) is not int and not is_integer(axis):
-        if isinstance(axis, tuple):
-            raise KindError(
-                f"axis must be one integer, got {axis!r}. Windows over several axes are not "
-                "available yet."
-            )
-        raise KindError(f"axis must be an integer, got {axis!r}.")
-    if not -rank <= axis < rank:
-        raise ShapeError(
-            f"axis must lie in {-rank} … {rank - 1} for an array of rank {rank}, got {axis}."
-            if rank
-            else "an array of rank 0 has no axis for the channels."
-        )
-    return int(axis) % rank
 
 
 def _bits(a: Array) -> Array:
@@ -313,3 +286,26 @@ def parameter_gradients(
     axis = resolve_axis(axis, x.ndim)
     totals = _run(_core.parameters, *_pair(x, g, "g"), spec=spec, axis=axis)
     return dict(zip(("scale", "beta", "bias"), totals, strict=True))
+
+
+def converted(x: Array, dtype: str) -> Array:
+    """x in the type of that name."""
+    with np.errstate(all="ignore"):
+        return x.astype(dtype, copy=False)
+
+
+def ones_like(x: Array) -> Array:
+    return np.ones_like(x)
+
+
+def joined(pieces: Iterable[Array], like: Array) -> Array:
+    """Pieces of a batch as one array, in the memory order of `like`; one piece is held at a time."""
+    y: Any = None
+    start = 0
+    for piece in pieces:
+        if y is None:
+            y = np.empty_like(like, dtype=piece.dtype, subok=False)
+        y[start : start + len(piece)] = piece
+        start += len(piece)
+        del piece  # before the next one is made
+    return y  # type: ignore[no-any-return]

@@ -1,0 +1,30 @@
+"""LRN for PyTorch, in PyTorch's words.
+
+    y[c] = x[c] * (k + alpha/size * sum(x[j]**2 for j in c - size//2 … c + (size-1)//2)) ** -beta
+
+`local_response_norm` and `LocalResponseNorm` stand in for those of torch.nn; `replace`, `patched`
+and `find` swap them in models that are already there. Tensors may also go straight into
+`lrnorm.local_response_norm`.
+"""
+
+from lrnorm._errors import MissingDependencyError
+
+try:
+    import torch as torch
+except ImportError as error:
+    raise MissingDependencyError(
+        "lrnorm.torch needs PyTorch: pip install 'lrnorm[torch]'."
+    ) from error
+
+from lrnorm.torch._functional import local_response_norm
+from lrnorm.torch._modules import LocalResponseNorm, LocalResponseNormalizationLayer
+from lrnorm.torch._swap import find, patched, replace
+
+__all__ = [
+    "LocalResponseNorm",
+    "LocalResponseNormalizationLayer",
+    "find",
+    "local_response_norm",
+    "patched",
+    "replace",
+]

@@ -1,0 +1,201 @@
+"""The verbs with their derivatives: each call goes the cheapest way that is right where it is.
+
+    forward(x)      x is all that is kept for the backward pass
+    vjp(x, g)       its derivative by g is jvp
+    jvp(x, t)       its derivative by t is vjp
+
+`coefficients` are three numbers (scale, beta, bias), or, in `forward`, a tensor of them that
+may get gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from lrnorm.torch import _composed, _kernels, _ops
+from lrnorm.torch._composed import Window
+
+Coefficients = Any  # tuple[float, float, float] | Tensor
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work; Dynamo guards on both."""
+    return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
+
+
+def _is_bare(x: Tensor) -> bool:
+    """Whether x is memory and nobody watches: no subclass, no mode, no trace."""
+    return (
+        (type(x) is Tensor or type(x) is torch.nn.Parameter)
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch.jit._trace.is_tracing()  # type: ignore[no-untyped-call]
+        and not torch._C._functorch.is_legacy_batchedtensor(x)
+    )
+
+
+def _compute(verb: str, *arguments: Any) -> Tensor:
+    """The verb without derivatives."""
+    *tensors, coefficients, window = arguments
+    if not all(map(_is_bare, tensors)):
+        return _ops.call(verb, *arguments)
+    if isinstance(coefficients, Tensor):
+        coefficients = tuple(coefficients.tolist())
+    return _kernels.compute(verb, *tensors, coefficients, window)
+
+
+def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
+    """The verb with derivatives; `arguments` end with coefficients and window."""
+    *tensors, coefficients, _ = arguments
+    learned = isinstance(coefficients, Tensor)
+    if torch.compiler.is_compiling():
+        if _is_transformed():
+            return getattr(_composed, verb)(*arguments)  # type: ignore[no-any-return]
+        return _ops.call(verb, *arguments)
+    if _is_transformed():
+        return _composed.forward(*arguments) if learned else function.apply(*arguments)
+    if not all(map(_is_bare, tensors)):
+        return _ops.call(verb, *arguments)  # which differentiates by itself
+    if torch.is_grad_enabled() and (
+        any(t.requires_grad for t in tensors) or (learned and coefficients.requires_grad)
+    ):
+        return function.apply(*arguments)  # type: ignore[no-any-return]
+    return _compute(verb, *arguments)
+
+
+def forward(x: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    return _run("forward", _Forward, x, coefficients, window)
+
+
+def vjp(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    return _run("vjp", _Vjp, x, g, coefficients, window)
+
+
+def jvp(x: Tensor, t: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    return _run("jvp", _Jvp, x, t, coefficients, window)
+
+
+def parameters(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    """The derivatives of sum(g * y) by scale, beta and bias: float64, three of them."""
+    watched = torch.is_grad_enabled() and (x.requires_grad or g.requires_grad)
+    if watched or _is_transformed():
+        return _composed.parameters(x, g, coefficients, window)
+    if torch.compiler.is_compiling():
+        return _ops.call("parameters", x, g, coefficients, window)
+    return _compute("parameters", x, g, coefficients, window)
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return b if a is None else a if b is None else a + b
+
+
+class _Forward(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+        return _compute("forward", x, coefficients, window)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, coefficients, ctx.window = inputs
+        ctx.learned = isinstance(coefficients, Tensor)
+        ctx.numbers = None if ctx.learned else coefficients
+        ctx.save_for_backward(x, *([coefficients] if ctx.learned else []))
+        ctx.save_for_forward(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        if not ctx.learned:
+            return vjp(ctx.saved_tensors[0], g, ctx.numbers, ctx.window), None, None
+        x, learned = ctx.saved_tensors
+        arguments = x, g, learned, ctx.window
+        # Where another derivative will be taken, everything has to be visible to autograd.
+        visible = torch.is_grad_enabled()
+        dx = by_coefficients = None
+        if ctx.needs_input_grad[0]:
+            dx = _composed.vjp(*arguments) if visible else _compute("vjp", *arguments)
+        if ctx.needs_input_grad[1]:
+            by_coefficients = (
+                _composed.parameters(*arguments) if visible else _compute("parameters", *arguments)
+            ).to(learned)
+        return dx, by_coefficients, None
+
+    @staticmethod
+    def jvp(ctx: Any, t: Tensor, *_: Any) -> Tensor:
+        return jvp(ctx.saved_tensors[0], t, ctx.numbers, ctx.window)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> tuple[Tensor, int]:
+        return _ops.batched(forward, in_dims, *arguments)
+
+
+class _OfTwo(torch.autograd.Function):
+    """What the derivatives of vjp and jvp share."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, other, ctx.numbers, ctx.window = inputs
+        ctx.save_for_backward(x, other)
+        ctx.save_for_forward(x, other)
+
+
+class _Vjp(_OfTwo):
+    @staticmethod
+    def forward(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+        return _compute("vjp", x, g, coefficients, window)
+
+    @staticmethod
+    def backward(ctx: Any, t: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, g = ctx.saved_tensors
+        by_x = by_g = None
+        if ctx.needs_input_grad[0]:
+            by_x = _composed.hessian(x, g, t, ctx.numbers, ctx.window)
+        if ctx.needs_input_grad[1]:
+            by_g = jvp(x, t, ctx.numbers, ctx.window)
+        return by_x, by_g, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, along_x: Tensor | None, along_g: Tensor | None, *_: Any) -> Tensor | None:
+        x, g = ctx.saved_tensors
+        return _sum(
+            along_g if along_g is None else vjp(x, along_g, ctx.numbers, ctx.window),
+            along_x
+            if along_x is None
+            else _composed.hessian(x, g, along_x, ctx.numbers, ctx.window),
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> tuple[Tensor, int]:
+        return _ops.batched(vjp, in_dims, *arguments)
+
+
+class _Jvp(_OfTwo):
+    @staticmethod
+    def forward(x: Tensor, t: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+        return _compute("jvp", x, t, coefficients, window)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, t = ctx.saved_tensors
+        by_x = by_t = None
+        if ctx.needs_input_grad[0]:
+            by_x = _composed.hessian(x, g, t, ctx.numbers, ctx.window)
+        if ctx.needs_input_grad[1]:
+            by_t = vjp(x, g, ctx.numbers, ctx.window)
+        return by_x, by_t, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, along_x: Tensor | None, along_t: Tensor | None, *_: Any) -> Tensor | None:
+        x, t = ctx.saved_tensors
+        return _sum(
+            along_t if along_t is None else jvp(x, along_t, ctx.numbers, ctx.window),
+            along_x
+            if along_x is None
+            else _composed.curvature(x, t, along_x, ctx.numbers, ctx.window),
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> tuple[Tensor, int]:
+        return _ops.batched(jvp, in_dims, *arguments)

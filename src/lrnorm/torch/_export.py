@@ -1,0 +1,34 @@
+"""What torch.onnx.export writes: one LRN node for a window that ONNX can say, else the formula;
+always the formula where the exporter is the one that traces TorchScript.
+
+ONNX's window of `size` channels is (size - 1)//2 before and size//2 after.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrnorm.torch import _composed
+from lrnorm.torch._composed import Window
+
+
+def is_exporting() -> bool:
+    # Cheaper than asking torch.onnx, which every call would do.
+    traced = torch.compiler.is_exporting() or torch.jit._trace.is_tracing()  # type: ignore[no-untyped-call]
+    return traced and torch.onnx.is_in_onnx_export()
+
+
+def forward(x: Tensor, coefficients: Any, window: Window) -> Tensor:
+    before, after, axis = window
+    sayable = axis == 1 and after - before in (0, 1) and not isinstance(coefficients, Tensor)
+    if not (sayable and torch.compiler.is_exporting()):
+        return _composed.forward(x, coefficients, window)
+    size = before + after + 1
+    scale, beta, bias = coefficients
+    attributes = {"size": size, "alpha": scale * size, "beta": beta, "bias": bias}
+    return torch.onnx.ops.symbolic(
+        "LRN", (x,), attributes, dtype=x.dtype, shape=x.shape, version=13
+    )

@@ -1,0 +1,88 @@
+"""Plain tensors to the kernels of their device: the compiled core, or Triton.
+
+Each verb takes tensors of one shape, dtype and device, three numbers (scale, beta, bias) and a
+window, and answers with a new tensor in the memory format of x. Nothing is recorded for autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrnorm import _core
+from lrnorm.torch import _composed
+from lrnorm.torch._composed import Window
+
+Coefficients = tuple[float, float, float]
+
+
+def _array(tensor: Tensor) -> Any:
+    """The NumPy view that the core reads: bfloat16 goes as its bits."""
+    tensor = tensor.detach()
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.view(torch.uint16)
+    return tensor.numpy()
+
+
+def _limited(x: Tensor, window: Window) -> tuple[int, int, int]:
+    channels = max(x.shape[window.axis], 1)  # a wider window holds the same channels
+    return min(window.before, channels), min(window.after, channels), window.axis
+
+
+def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
+    def compute(*arguments: Any) -> Tensor:
+        *tensors, coefficients, window = arguments
+        y = torch.empty_like(tensors[0])
+        numbers = (*coefficients, *_limited(y, window))
+        out, threads = _array(y), torch.get_num_threads()
+        if not verb(*map(_array, tensors), out, *numbers, True, threads):
+            # An address that is no multiple of the element's size: a copy has one that is.
+            verb(*(_array(t.clone()) for t in tensors), out, *numbers, True, threads)
+        return y
+
+    return compute
+
+
+def forward_into(x: Tensor, out: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    """`forward` on the CPU into `out`, which may be x itself."""
+    numbers = (*coefficients, *_limited(x, window), False, torch.get_num_threads())
+    if not _core.forward(_array(x), _array(out), *numbers):
+        return out.copy_(compute("forward", x, coefficients, window))
+    return out
+
+
+def _parameters_in_core(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    numbers = (*coefficients, *_limited(x, window), torch.get_num_threads())
+    totals = _core.parameters(_array(x), _array(g), *numbers)
+    if totals is None:
+        totals = _core.parameters(_array(x.clone()), _array(g.clone()), *numbers)
+    return torch.tensor(totals, dtype=torch.float64)
+
+
+_CORE: dict[str, Callable[..., Tensor]] = {
+    "forward": _in_core(_core.forward),
+    "vjp": _in_core(_core.vjp),
+    "jvp": _in_core(_core.jvp),
+    "parameters": _parameters_in_core,
+}
+
+
+def compute(verb: str, *arguments: Any) -> Tensor:
+    """`verb` of (tensors…, coefficients, window) on the device where the tensors are."""
+    x = arguments[0]
+    if x.is_cpu:
+        return _CORE[verb](*arguments)
+    if x.is_cuda:
+        from lrnorm.torch import _triton
+
+        *tensors, coefficients, window = arguments
+        numbers = (*coefficients, *_limited(x, window))
+        result: Tensor = getattr(_triton, verb)(*tensors, *numbers)
+        return result
+    composed: Callable[..., Tensor] = getattr(_composed, verb)
+    return composed(*arguments)
