@@ -1,0 +1,17 @@
+"""LRN nodes of ONNX models as LRNSpec, and back.
+
+ONNX writes y = x / (bias + alpha/size * sum(x[j]**2)) ** beta over `size` channels, of which
+(size - 1) // 2 come before and size // 2 after: scale = alpha / size.
+"""
+
+from importlib.util import find_spec
+
+from lrnorm._errors import MissingDependencyError
+
+if find_spec("onnx") is None:
+    raise MissingDependencyError("lrnorm.onnx needs the package onnx: pip install 'lrnorm[onnx]'.")
+
+from lrnorm.onnx._fuse import Chain, chains, fuse
+from lrnorm.onnx._specs import rewrite, specs, to_onnx
+
+__all__ = ["Chain", "chains", "fuse", "rewrite", "specs", "to_onnx"]
