@@ -101,7 +101,11 @@ def test_module_and_what_it_loads(x):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["aply"], "there is no command 'aply': choose apply or bench or demo. See lrnorm --help."),
+        (
+            ["aply"],
+            "there is no command 'aply': choose apply or convert or bench or inspect or demo. "
+            "See lrnorm --help.",
+        ),
         (["--colour"], "unrecognized arguments: --colour. See lrnorm --help."),
         (["apply"], "arguments are required: PICTURE-OR-ARRAY. See lrnorm apply --help."),
         (["demo", "extra"], "unrecognized arguments: extra. See lrnorm demo --help."),

@@ -334,7 +334,7 @@ def test_kinds_that_are_a_type_error(name: str, x: Any, way_out: str) -> None:
     assert kind.__qualname__ in str(caught.value)
 
 
-@pytest.mark.parametrize(("x", "way_out"), FOREIGN[:16], ids=lambda v: type(v).__qualname__)
+@pytest.mark.parametrize(("x", "way_out"), FOREIGN[:15], ids=lambda v: type(v).__qualname__)
 def test_nor_do_lists_smuggle_them_in(x: Any, way_out: str) -> None:
     for listed in ([x, x], [[1.0], (2.0, x)], [[[x]]]):
         with pytest.raises(TypeError, match=re.escape(f"pass {way_out}")):

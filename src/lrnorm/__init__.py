@@ -15,6 +15,7 @@ from lrnorm._dispatch import (
     local_response_norm_vjp,
 )
 from lrnorm._errors import (
+    ConventionError,
     DeviceError,
     FileError,
     KindError,
@@ -29,10 +30,15 @@ from lrnorm._spec import LRNSpec
 from lrnorm.layer import LocalResponseNormalizationLayer
 
 if TYPE_CHECKING:
+    from lrnorm import conventions as conventions
     from lrnorm import files as files
+    from lrnorm import onnx as onnx
     from lrnorm import plot as plot
+    from lrnorm import torch as torch
+    from lrnorm._explain import explain as explain
 
 __all__ = [
+    "ConventionError",
     "DeviceError",
     "FileError",
     "KindError",
@@ -54,8 +60,12 @@ __all__ = [
 
 # Loaded on first use: a name, and the module that has it (or is it).
 _LATER = {
+    "conventions": "lrnorm.conventions",
+    "explain": "lrnorm._explain",
     "files": "lrnorm.files",
+    "onnx": "lrnorm.onnx",
     "plot": "lrnorm.plot",
+    "torch": "lrnorm.torch",
 }
 
 

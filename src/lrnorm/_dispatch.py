@@ -33,16 +33,16 @@ class Front(Protocol):
 
 
 # Defaults are told from equal values by identity, so that a number given beside spec= is seen.
-_ALPHA = float("1.0")
-_BETA = float("0.5")
-_BIAS = float("1.0")
+ALPHA = float("1.0")
+BETA = float("0.5")
+BIAS = float("1.0")
 
 
 class _Radius(int):
     """An int with an identity of its own: Python shares small ones."""
 
 
-_RADIUS = _Radius(2)
+RADIUS = _Radius(2)
 
 _FRONTS: dict[type, Front] = {np.ndarray: lrnorm.numpy, np.memmap: lrnorm.numpy}
 
@@ -121,7 +121,7 @@ def explain_foreign(function: str, words: dict[str, Any], known: tuple[str, ...]
     return KindError(f"{function}() has no argument {word!r}: {hint}.")
 
 
-_NUMBERS = ("alpha", "beta", "bias", "channel_window_size")
+NUMBERS = ("alpha", "beta", "bias", "channel_window_size")
 _OTHERS = {
     "local_response_norm": ("dtype", "out"),
     "local_response_norm_vjp": ("parameters",),
@@ -129,11 +129,11 @@ _OTHERS = {
 }
 
 
-def _spec(
+def spec_of(
     function: str, alpha: Any, beta: Any, bias: Any, size: Any, spec: Any, foreign: dict[str, Any]
 ) -> LRNSpec:
     if foreign:
-        raise explain_foreign(function, foreign, (*_NUMBERS, "spec", "axis", *_OTHERS[function]))
+        raise explain_foreign(function, foreign, (*NUMBERS, "spec", "axis", *_OTHERS[function]))
     if spec is None:
         return spec_from_keywords(alpha, beta, bias, size)
     if not isinstance(spec, LRNSpec):
@@ -141,13 +141,13 @@ def _spec(
     given = [
         name
         for name, value, default in zip(
-            _NUMBERS, (alpha, beta, bias, size), (_ALPHA, _BETA, _BIAS, _RADIUS), strict=True
+            NUMBERS, (alpha, beta, bias, size), (ALPHA, BETA, BIAS, RADIUS), strict=True
         )
         if value is not default
     ]
     if given:
         raise KindError(
-            f"spec replaces {', '.join(_NUMBERS)}: got spec and {', '.join(given)}. "
+            f"spec replaces {', '.join(NUMBERS)}: got spec and {', '.join(given)}. "
             "Give one or the other."
         )
     return spec
@@ -217,10 +217,10 @@ def array_of_lists(x: Any, name: str = "x") -> np.ndarray[Any, Any]:
 def local_response_norm(
     x: Any,
     *,
-    alpha: float = _ALPHA,
-    beta: float = _BETA,
-    bias: float = _BIAS,
-    channel_window_size: int | tuple[int, int] = _RADIUS,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    bias: float = BIAS,
+    channel_window_size: int | tuple[int, int] = RADIUS,
     spec: LRNSpec | None = None,
     axis: int | None = None,
     dtype: Any = None,
@@ -276,7 +276,7 @@ def local_response_norm(
     [-1.4142, -0.6742, 0.0, 0.6742, 1.4142]
     """
     if foreign or spec is not None:
-        spec = _spec("local_response_norm", alpha, beta, bias, channel_window_size, spec, foreign)
+        spec = spec_of("local_response_norm", alpha, beta, bias, channel_window_size, spec, foreign)
     else:
         spec = spec_from_keywords(alpha, beta, bias, channel_window_size)
     front = _FRONTS.get(type(x)) or front_of(x)
@@ -290,10 +290,10 @@ def local_response_norm_vjp(
     x: Any,
     g: Any,
     *,
-    alpha: float = _ALPHA,
-    beta: float = _BETA,
-    bias: float = _BIAS,
-    channel_window_size: int | tuple[int, int] = _RADIUS,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    bias: float = BIAS,
+    channel_window_size: int | tuple[int, int] = RADIUS,
     spec: LRNSpec | None = None,
     axis: int | None = None,
     parameters: bool = False,
@@ -320,7 +320,7 @@ def local_response_norm_vjp(
     """
     function = "local_response_norm_vjp"
     by_scale = spec is not None
-    spec = _spec(function, alpha, beta, bias, channel_window_size, spec, foreign)
+    spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign)
     front, (x, g) = _front_of_two(x, g, "g")
     compute: Front = front or lrnorm.numpy
     dx = compute.vjp(x, g, spec, axis)
@@ -339,10 +339,10 @@ def local_response_norm_jvp(
     x: Any,
     t: Any,
     *,
-    alpha: float = _ALPHA,
-    beta: float = _BETA,
-    bias: float = _BIAS,
-    channel_window_size: int | tuple[int, int] = _RADIUS,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    bias: float = BIAS,
+    channel_window_size: int | tuple[int, int] = RADIUS,
     spec: LRNSpec | None = None,
     axis: int | None = None,
     **foreign: Any,
@@ -364,7 +364,7 @@ def local_response_norm_jvp(
     [0.351, 0.189, 0.027]
     """
     function = "local_response_norm_jvp"
-    spec = _spec(function, alpha, beta, bias, channel_window_size, spec, foreign)
+    spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign)
     front, (x, t) = _front_of_two(x, t, "t")
     dy = (front or lrnorm.numpy).jvp(x, t, spec, axis)
     return dy if front else dy.tolist()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class LRNormError(Exception):
     """The root of every error that lrnorm raises on purpose."""
@@ -9,6 +12,20 @@ class LRNormError(Exception):
 
 class ParameterError(LRNormError, ValueError):
     """A parameter or option has a value that the rule does not allow."""
+
+
+class ConventionError(ParameterError):
+    """A framework's words cannot say it: `reason` tells why, and `nearest` holds words that the
+    framework takes and that come near."""
+
+    def __init__(self, reason: str, nearest: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.nearest = dict(nearest or {})
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{word}={value!r}" for word, value in self.nearest.items())
+        return f"{self.reason}." + (f" Nearest: {words}." if words else "")
 
 
 class ShapeError(LRNormError, ValueError):

@@ -14,7 +14,7 @@ from lrnorm._errors import KindError, ParameterError, ShapeError
 WINDOW_RULE = "It is a radius: 2 averages over 5 channels."
 
 
-def _real(name: str, value: Any) -> float:
+def real_number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise KindError(f"{name} must be a finite real number, got {value!r}.")
     try:
@@ -76,7 +76,7 @@ class LRNSpec:
 
     def __post_init__(self) -> None:
         for name in ("scale", "beta", "bias"):
-            object.__setattr__(self, name, _real(name, getattr(self, name)))
+            object.__setattr__(self, name, real_number(name, getattr(self, name)))
         for name in ("before", "after"):
             object.__setattr__(self, name, _end(name, getattr(self, name)))
 
@@ -104,13 +104,13 @@ class LRNSpec:
         """
         before, after = window_ends(channel_window_size)
         try:
-            scale = _real("alpha", alpha) / (before + after + 1)
+            scale = real_number("alpha", alpha) / (before + after + 1)
         except OverflowError:  # a window wider than any float: alpha is spread over it to nothing
             scale = 0.0
         return cls(
             scale,
-            _real("beta", beta),
-            _real("bias", bias),
+            real_number("beta", beta),
+            real_number("bias", bias),
             before,
             after,
         )
@@ -122,7 +122,7 @@ class LRNSpec:
         >>> LRNSpec.divisive(0.5)
         LRNSpec(scale=1.0, beta=0.5, bias=0.25, before=None, after=None)
         """
-        sigma = _real("sigma", sigma)
+        sigma = real_number("sigma", sigma)
         if math.isinf(sigma * sigma):
             raise ParameterError(f"sigma must have a finite square, got {sigma!r}.")
         return cls(1.0, 0.5, sigma * sigma, None, None)

@@ -15,6 +15,7 @@ from lrnorm._errors import LRNormError, ParameterError
 if TYPE_CHECKING:
     from lrnorm._spec import LRNSpec
 
+FOUND = 1  # by inspect --strict
 FAILED = 2
 INTERRUPTED = 130  # what shells report for Ctrl-C
 BROKEN_PIPE = 141  # and for a reader that has gone
@@ -161,6 +162,18 @@ def _apply(words: list[str]) -> int:
     parser.add_argument("-o", "--output", metavar="FILE", help="write the result here")
     for name, (kind, metavar, text) in _NUMBERS.items():
         parser.add_argument(name, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS)
+    parser.add_argument(
+        "--convention",
+        metavar="NAME",
+        help="take the numbers in a framework's words, given by --set, in place of those above",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a word of the convention, such as local_size=5; may be repeated",
+    )
     parser.add_argument("--dtype", metavar="TYPE", help="of the result, for example float32")
     parser.add_argument(
         "--key",
@@ -171,15 +184,8 @@ def _apply(words: list[str]) -> int:
     parser.add_argument("--plot", metavar="FILE", help="draw before and after (.png .pdf .svg)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
     given = parser.parse_args(_join_negatives(words))
-    from lrnorm._spec import LRNSpec
-
     options = vars(given)
-    numbers = {
-        name: options[name]
-        for name in ("alpha", "beta", "bias", "channel_window_size")
-        if name in options
-    }
-    spec = LRNSpec.from_keywords(**numbers)
+    spec = _spec(given)
     work = {
         "spec": spec,
         "axis": options.get("axis"),
@@ -191,6 +197,29 @@ def _apply(words: list[str]) -> int:
         print(_normalize(given, work))
         return 0
     return _apply_and_draw(given, work)
+
+
+def _spec(given: argparse.Namespace) -> LRNSpec:
+    """From --alpha and the like, or from --convention and --set."""
+    from lrnorm._spec import LRNSpec
+
+    options = vars(given)
+    words = {option: option[2:].replace("-", "_") for option in _NUMBERS if option != "--axis"}
+    numbers = {word: options[word] for word in words.values() if word in options}
+    if given.convention is None:
+        if given.set:
+            raise ParameterError(
+                f"--set {given.set[0]} is a word of a framework: say which with --convention NAME."
+            )
+        return LRNSpec.from_keywords(**numbers)
+    if numbers:
+        both = ", ".join(option for option, word in words.items() if word in numbers)
+        raise ParameterError(
+            f"--convention replaces {both}: give its own words with --set KEY=VALUE."
+        )
+    from lrnorm import _convert_command, conventions
+
+    return conventions.read(given.convention, **_convert_command.words(given.set))
 
 
 def _apply_and_draw(given: argparse.Namespace, work: dict[str, Any]) -> int:
@@ -242,6 +271,58 @@ def _table(source: str, changes: Any, spec: LRNSpec) -> str:
     return "\n".join([*lines, "nothing written: -o FILE writes the result"])
 
 
+def _convert(words: list[str]) -> int:
+    parser = _Parser(
+        prog="lrnorm convert",
+        description="What these words of one framework are in another: the five numbers, where "
+        "the channels are, and the call to paste.",
+        epilog="for example: lrnorm convert torch tensorflow size=5 alpha=1e-4",
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="FROM", help="the name of a framework")
+    parser.add_argument("target", metavar="TO", help="and of another")
+    parser.add_argument("words", metavar="KEY=VALUE", nargs="*", help="the words of the first")
+    given = parser.parse_args(words)
+    from lrnorm import _convert_command
+
+    print(_convert_command.report(given.source, given.target, _convert_command.words(given.words)))
+    return 0
+
+
+def _inspect(words: list[str]) -> int:
+    parser = _Parser(
+        prog="lrnorm inspect",
+        usage="%(prog)s [--json] [--strict] MODEL [OTHER | --expect NAME KEY=VALUE …]",
+        description="Every LRN of an ONNX model as the five numbers, with a warning where runtimes "
+        "disagree. With OTHER, what was made of MODEL: what differs and which known mistake "
+        "explains it.",
+        epilog="for example: lrnorm inspect net.onnx --expect caffe local_size=5 alpha=1e-4",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("other", metavar="OTHER", nargs="?", help="what was made of it")
+    parser.add_argument(
+        "--expect",
+        nargs="+",
+        metavar=("NAME", "KEY=VALUE"),
+        help="a framework and its words: what every LRN of MODEL should be",
+    )
+    parser.add_argument("--json", action="store_true", help="print data with keys that stay")
+    parser.add_argument("--strict", action="store_true", help="status 1 if anything is found")
+    given = parser.parse_args(words)
+    if given.other is not None and given.expect is not None:
+        parser.error("OTHER and --expect are two things to compare with: give one")
+    from lrnorm import _convert_command, _inspect, conventions
+
+    expected = None
+    if given.expect is not None:
+        name, *said = given.expect
+        expected = conventions.read(name, **_convert_command.words(said))
+    text, found = _inspect.report(given.model, given.other, expected, as_json=given.json)
+    print(text)
+    return FOUND if given.strict and found else 0
+
+
 def _demo(words: list[str]) -> int:
     parser = _Parser(
         prog="lrnorm demo",
@@ -268,6 +349,8 @@ def _bench(words: list[str]) -> int:
 
 _COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "apply": ("normalize an array or a picture, or show what that would change", _apply),
+    "convert": ("the words of one framework in those of another, as the call to paste", _convert),
     "bench": ("measure the speed here, against copying and against others", _bench),
+    "inspect": ("every LRN of an ONNX model, and where runtimes disagree", _inspect),
     "demo": ("the whole story on a real photograph, in seconds", _demo),
 }

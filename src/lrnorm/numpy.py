@@ -299,7 +299,7 @@ def ones_like(x: Array) -> Array:
 
 
 def joined(pieces: Iterable[Array], like: Array) -> Array:
-    """Pieces of a batch as one array, in the memory order of `like`; one piece is held at a time."""
+    """Pieces of a batch as one array, in the memory order of `like`; one piece at a time."""
     y: Any = None
     start = 0
     for piece in pieces:

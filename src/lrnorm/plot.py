@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from lrnorm._dispatch import local_response_norm
 from lrnorm._errors import FileError, KindError, MissingDependencyError, ShapeError
-from lrnorm._spec import LRNSpec, is_integer
-from lrnorm._spec import resolve_axis
+from lrnorm._spec import LRNSpec, is_integer, resolve_axis
 
 try:
     from matplotlib import colormaps
