@@ -59,11 +59,13 @@ def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
         return _composed.forward(*arguments) if learned else function.apply(*arguments)
     if not all(map(_is_bare, tensors)):
         return _ops.call(verb, *arguments)  # which differentiates by itself
-    if torch.is_grad_enabled() and (
-        any(t.requires_grad for t in tensors) or (learned and coefficients.requires_grad)
-    ):
-        return function.apply(*arguments)  # type: ignore[no-any-return]
-    return _compute(verb, *arguments)
+    if torch.is_grad_enabled():
+        watched = [*tensors, coefficients] if learned else tensors
+        if any([t.requires_grad for t in watched]):
+            return function.apply(*arguments)  # type: ignore[no-any-return]
+    if learned:
+        return _compute(verb, *arguments)
+    return _kernels.compute(verb, *arguments)
 
 
 def forward(x: Tensor, coefficients: Coefficients, window: Window) -> Tensor:

@@ -21,7 +21,8 @@ Coefficients = tuple[float, float, float]
 
 def _array(tensor: Tensor) -> Any:
     """The NumPy view that the core reads: bfloat16 goes as its bits."""
-    tensor = tensor.detach()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
     if tensor.dtype is torch.bfloat16:
@@ -29,16 +30,19 @@ def _array(tensor: Tensor) -> Any:
     return tensor.numpy()
 
 
-def _limited(x: Tensor, window: Window) -> tuple[int, int, int]:
-    channels = max(x.shape[window.axis], 1)  # a wider window holds the same channels
-    return min(window.before, channels), min(window.after, channels), window.axis
+_WIDEST = 1 << 60  # in 64 bits, and wider than any axis
+
+
+def _limited(window: Window) -> tuple[int, int, int]:
+    before, after, axis = window
+    return min(before, _WIDEST), min(after, _WIDEST), axis
 
 
 def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
     def compute(*arguments: Any) -> Tensor:
         *tensors, coefficients, window = arguments
         y = torch.empty_like(tensors[0])
-        numbers = (*coefficients, *_limited(y, window))
+        numbers = (*coefficients, *_limited(window))
         out, threads = _array(y), torch.get_num_threads()
         if not verb(*map(_array, tensors), out, *numbers, True, threads):
             # An address that is no multiple of the element's size: a copy has one that is.
@@ -50,14 +54,14 @@ def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
 
 def forward_into(x: Tensor, out: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
     """`forward` on the CPU into `out`, which may be x itself."""
-    numbers = (*coefficients, *_limited(x, window), False, torch.get_num_threads())
+    numbers = (*coefficients, *_limited(window), False, torch.get_num_threads())
     if not _core.forward(_array(x), _array(out), *numbers):
         return out.copy_(compute("forward", x, coefficients, window))
     return out
 
 
 def _parameters_in_core(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
-    numbers = (*coefficients, *_limited(x, window), torch.get_num_threads())
+    numbers = (*coefficients, *_limited(window), torch.get_num_threads())
     totals = _core.parameters(_array(x), _array(g), *numbers)
     if totals is None:
         totals = _core.parameters(_array(x.clone()), _array(g.clone()), *numbers)
@@ -81,7 +85,7 @@ def compute(verb: str, *arguments: Any) -> Tensor:
         from lrnorm.torch import _triton
 
         *tensors, coefficients, window = arguments
-        numbers = (*coefficients, *_limited(x, window))
+        numbers = (*coefficients, *_limited(window))
         result: Tensor = getattr(_triton, verb)(*tensors, *numbers)
         return result
     composed: Callable[..., Tensor] = getattr(_composed, verb)
