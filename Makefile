@@ -58,5 +58,16 @@ asan tsan:
 	UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:suppressions=$(CURDIR)/csrc/tsan.supp \
 	.venv-$@/bin/python -P -m pytest -p no:cacheprovider -m "not slow" $(SANITIZED)
 
+# The frameworks too heavy for .venv, each in an environment of its own, against conventions.
+FRAMEWORKS := $(patsubst tests/frameworks/%.txt,frameworks-%,$(wildcard tests/frameworks/*.txt))
+.PHONY: frameworks $(FRAMEWORKS)
+frameworks: $(FRAMEWORKS)
+
+$(FRAMEWORKS): frameworks-%:
+	test -d .venv-$@ || $(PYTHON) -m venv .venv-$@
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$@/bin/python -m pip install --quiet '.[test]' \
+	    -r tests/frameworks/$*.txt -C build-dir=build/frameworks
+	.venv-$@/bin/python -P -m pytest -p no:cacheprovider tests/frameworks/test_$*.py tests/frameworks/test_known_differences.py
+
 clean:
-	rm -rf build dist .venv .venv-asan .venv-tsan
+	rm -rf build dist .venv .venv-*

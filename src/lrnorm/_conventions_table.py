@@ -245,6 +245,7 @@ ROWS: dict[str, Row] = {
         measure=WIDTH_ODD,
         call="mx.nd.LRN(x, nsize=$nsize, alpha=$alpha, beta=$beta, knorm=$knorm)",
         source="MXNet, src/operator/nn/lrn.cc",
+        remark="release 1.9.1 on the CPU takes even ones too, and computes what oneDNN does",
     ),
     "ncnn": Row(
         title="ncnn, across channels",
@@ -310,7 +311,7 @@ ROWS: dict[str, Row] = {
         call='onnx.helper.make_node("LRN", ["x"], ["y"], size=$size, alpha=$alpha, beta=$beta, '
         "bias=$bias)",
         source="onnxruntime/core/providers/cpu/nn/lrn.h and lrn.cc",
-        remark="takes float32 of rank 4",
+        remark="takes rank 4, float32, and float16 by way of float32",
     ),
     "opencv": Row(
         title="OpenCV DNN, across channels",
@@ -323,7 +324,8 @@ ROWS: dict[str, Row] = {
         'p.set("beta", $beta); p.set("bias", $bias); p.set("norm_by_size", $norm_by_size); '
         'net.addLayerToPrev("norm", "LRN", p);',
         source="OpenCV, modules/dnn/src/layers/lrn_layer.cpp",
-        remark="alpha is divided unless norm_by_size=False; the Caffe importer ignores k",
+        remark="alpha is divided unless norm_by_size=False; releases 4.14 and 5.0 take alpha for "
+        "1e-4 where it is left out; the Caffe importer, gone in 5.0, ignores k",
         spell=spell_c,
     ),
     "openvino": Row(
@@ -340,7 +342,8 @@ ROWS: dict[str, Row] = {
         call="openvino.opset10.lrn(x, axes=$axes, alpha=$alpha, beta=$beta, bias=$bias, "
         "size=$size)",
         source="OpenVINO operation specification, LRN-1",
-        remark="release 2026.4 cuts bias to an integer",
+        remark="release 2026.4 cuts bias to an integer; on the CPU axes are [1], or height and "
+        "width, and 1 beside these is left out",
     ),
     "paddle": Row(
         title="PaddlePaddle 2.x",
