@@ -9,7 +9,7 @@ PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 
 PYTEST := $(BIN)/python -m pytest
 SANITIZED := tests/test_accuracy.py tests/test_function_arrays.py $(wildcard tests/test_threads.py)
 
-.PHONY: demo test slow lint bench asan tsan clean
+.PHONY: demo test slow lint bench asan tsan triton clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -68,6 +68,13 @@ $(FRAMEWORKS): frameworks-%:
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$@/bin/python -m pip install --quiet '.[test]' \
 	    -r tests/frameworks/$*.txt -C build-dir=build/frameworks
 	.venv-$@/bin/python -P -m pytest -p no:cacheprovider tests/frameworks/test_$*.py tests/frameworks/test_known_differences.py
+
+# The kernels for GPUs in Triton's interpreter, on any processor; on a card without the variable.
+triton:
+	test -d .venv-$@ || $(PYTHON) -m venv .venv-$@
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$@/bin/python -m pip install --quiet '.[test,torch]' triton \
+	    -C build-dir=build/$@
+	TRITON_INTERPRET=1 .venv-$@/bin/python -P -m pytest -p no:cacheprovider tests/gpu
 
 clean:
 	rm -rf build dist .venv .venv-*
