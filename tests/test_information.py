@@ -38,7 +38,7 @@ VALUES = {
     "LayersGraph": (((),), ()),
     "InputForm": repr(LAYER),
 }
-PROPERTIES = sorted([*VALUES, "TopologyHash", "Properties"])
+PROPERTIES = sorted([*VALUES, "TopologyHash", "Properties", "SummaryGraphic", "FullSummaryGraphic"])
 
 same = np.testing.assert_array_equal
 
@@ -62,7 +62,7 @@ class Pair:
             type="Pair",
             expression="Pair()",
             leaves={(a,): first, (b,): module.Leaf(abs, "function", {"name": "abs"})},
-            edges=(((a,), (b,)) if self.forwards else ((b,), (a,)),),
+            links=(module.Link((a,), (b,)) if self.forwards else module.Link((b,), (a,)),),
             arrays={(a, "w"): self.weight, (a, "b"): self.bias, (b, "w"): self.weight},
             input_ports={"Input": (5, None, 1)},
             output_ports={self.port: (5, None, 1)},

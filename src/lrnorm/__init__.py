@@ -25,17 +25,22 @@ from lrnorm._errors import (
     ParameterError,
     ShapeError,
 )
-from lrnorm._information import information, options
+from lrnorm._information import information
+from lrnorm._options import options
 from lrnorm._spec import LRNSpec
 from lrnorm.layer import LocalResponseNormalizationLayer
 
 if TYPE_CHECKING:
     from lrnorm import conventions as conventions
     from lrnorm import files as files
+    from lrnorm import net as net
     from lrnorm import onnx as onnx
     from lrnorm import plot as plot
     from lrnorm import torch as torch
     from lrnorm._explain import explain as explain
+    from lrnorm.net import NetChain as NetChain
+    from lrnorm.net import NetGraph as NetGraph
+    from lrnorm.net import NetPort as NetPort
 
 __all__ = [
     "ConventionError",
@@ -60,9 +65,13 @@ __all__ = [
 
 # Loaded on first use: a name, and the module that has it (or is it).
 _LATER = {
+    "NetChain": "lrnorm.net",
+    "NetGraph": "lrnorm.net",
+    "NetPort": "lrnorm.net",
     "conventions": "lrnorm.conventions",
     "explain": "lrnorm._explain",
     "files": "lrnorm.files",
+    "net": "lrnorm.net",
     "onnx": "lrnorm.onnx",
     "plot": "lrnorm.plot",
     "torch": "lrnorm.torch",

@@ -1,8 +1,7 @@
-"""What can be asked of a layer or net: its options, and what it is made of.
+"""What can be asked of a layer or net: what it is made of.
 
-Properties are one table, each a function of `Facts`, which a layer tells through `_facts()`;
-options are two tables the layer holds. Whatever has these can be asked: nothing here knows any
-layer by name.
+Properties are one table, each a function of `Facts`, which a layer tells through `_facts()`.
+Whatever has it can be asked: nothing here knows any layer by name.
 """
 
 from __future__ import annotations
@@ -11,33 +10,15 @@ import collections
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lrnorm._dispatch import explain_foreign
-from lrnorm._errors import DeviceError, KindError, ParameterError, ShapeError
+from lrnorm._errors import KindError, ParameterError, ShapeError
 from lrnorm._spec import is_integer
 
 Shape = tuple[int | None, ...]
 # Names from the outermost net inwards; what is asked itself stands at ().
 Path = tuple[str | int, ...]
-
-EVALUATION_OPTIONS: dict[str, Any] = {
-    "batch_size": None,
-    "net_evaluation_mode": "Test",
-    "random_seeding": None,
-    "target_device": "CPU",
-    "working_precision": None,
-}
-
-# working_precision → (the dtype computed in, the dtype returned); None leaves it to the input.
-PRECISIONS: dict[str | None, tuple[str | None, str | None]] = {
-    None: (None, None),
-    "Real16": ("float16", "float16"),
-    "Real32": ("float32", "float32"),
-    "Real64": ("float64", "float64"),
-    "Mixed": ("float32", "float16"),
-}
 
 
 class Leaf(NamedTuple):
@@ -55,6 +36,16 @@ class Graph(NamedTuple):
     edges: tuple[tuple[Path, Path], ...]
 
 
+class Link(NamedTuple):
+    """What leads from one layer to another; None stands for the ports of the whole."""
+
+    source: Path | None
+    target: Path | None
+    source_port: str = "Output"
+    target_port: str = "Input"
+    shape: Shape | None = None
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a layer or net tells about itself; every property is computed from this."""
@@ -62,10 +53,17 @@ class Facts:
     type: str
     expression: str
     leaves: Mapping[Path, Leaf]
-    edges: tuple[tuple[Path, Path], ...]
+    links: tuple[Link, ...]  # those into one layer stand in the order of its inputs
     arrays: Mapping[Path, Any]
-    input_ports: Mapping[str, Shape]
-    output_ports: Mapping[str, Shape]
+    input_ports: Mapping[str, Shape | None]
+    output_ports: Mapping[str, Shape | None]
+    parts: Mapping[Path, str] = field(default_factory=dict)  # nets inside, by path: their types
+
+    @property
+    def edges(self) -> tuple[tuple[Path, Path], ...]:
+        """Between layers, each once."""
+        pairs = [(link.source, link.target) for link in self.links]
+        return tuple(dict.fromkeys((s, t) for s, t in pairs if s is not None and t is not None))
 
 
 def port_shape(port: str, value: Any) -> Shape:
@@ -123,16 +121,63 @@ def readable_size(count: int) -> str:
 
 
 def _topology_hash(facts: Facts) -> str:
-    import hashlib  # here, like others below: `import lrnorm` stays quick
+    import graphlib  # here, like others below: `import lrnorm` stays quick
+    import hashlib
     import json
 
-    # Layers count by their place in the order, not by name: renaming one changes no topology.
-    place = {path: i for i, path in enumerate(facts.leaves)}
-    layers = [(leaf.type, sorted(leaf.parameters.items())) for leaf in facts.leaves.values()]
-    edges = sorted((place[source], place[target]) for source, target in facts.edges)
-    shapes = [[int(n) for n in array.shape] for array in facts.arrays.values()]
-    text = json.dumps([layers, edges, shapes])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def digest(*what: Any) -> str:
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+    # Each layer is told by what it is and by all that leads to it: names and the order in which
+    # layers were written have no part in it.
+    place = {port: i for i, port in enumerate(facts.input_ports)}
+    into: dict[Path | None, list[Link]] = collections.defaultdict(list)
+    for link in facts.links:
+        into[link.target].append(link)
+    shapes: dict[Path, list[list[int]]] = collections.defaultdict(list)
+    for path, array in facts.arrays.items():
+        owner = next(path[:n] for n in range(len(path), -1, -1) if path[:n] in facts.leaves)
+        shapes[owner].append([int(n) for n in array.shape])
+    before = {p: [n.source for n in into[p] if n.source is not None] for p in facts.leaves}
+    digests: dict[Path, str] = {}
+
+    def origin(link: Link) -> list[Any]:
+        if link.source is None:
+            return [place[link.source_port]]
+        return [digests[link.source], link.source_port]
+
+    for path in graphlib.TopologicalSorter(before).static_order():
+        leaf = facts.leaves[path]
+        what = leaf.type, sorted(leaf.parameters.items()), shapes[path]
+        digests[path] = digest(*what, [origin(link) for link in into[path]])
+    return digest(sorted(digests.values()), sorted(map(origin, into[None])))
+
+
+def _drawing(facts: Facts, depth: int | None) -> Any:
+    """The layers down to that depth of nesting, None for all, with ports and shapes."""
+    from lrnorm._drawing import Arrow, Box, Drawing
+
+    types = {path: leaf.type for path, leaf in facts.leaves.items()} | dict(facts.parts)
+    boxes: dict[Any, Box] = {("input", port): Box((port,), "port") for port in facts.input_ports}
+    for path in facts.leaves:
+        top = path[:depth]
+        kind = types[top]
+        lines = (" / ".join(map(str, top)), kind) if top else (kind,)
+        boxes[("layer", top)] = Box(lines, "net" if top in facts.parts else "layer")
+    boxes |= {("output", port): Box((port,), "port") for port in facts.output_ports}
+    arrows = {}
+    for link in facts.links:
+        ends = (
+            ("input", link.source_port) if link.source is None else ("layer", link.source[:depth]),
+            ("output", link.target_port) if link.target is None else ("layer", link.target[:depth]),
+        )
+        if ends[0] != ends[1]:
+            arrows[*ends, link.source_port] = Arrow(*ends, _known(link.shape))
+    return Drawing(boxes, tuple(arrows.values()))
+
+
+def _known(shape: Shape | None) -> str:
+    return shape_text(shape) if shape is not None and set(shape) - {None} else ""
 
 
 _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
@@ -147,6 +192,7 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "ArraysTotalByteCount": _total_bytes,
     "ArraysTotalElementCount": lambda facts: sum(map(_elements, _distinct(facts))),
     "ArraysTotalSize": lambda facts: readable_size(_total_bytes(facts)),
+    "FullSummaryGraphic": lambda facts: _drawing(facts, None),
     "InputForm": lambda facts: facts.expression,
     "InputPortNames": lambda facts: list(facts.input_ports),
     "InputPorts": lambda facts: dict(facts.input_ports),
@@ -164,6 +210,7 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "RecurrentStatesCount": lambda _: 0,
     "RecurrentStatesPositionList": lambda _: [],
     "SharedArraysCount": _shared_count,
+    "SummaryGraphic": lambda facts: _drawing(facts, 1),
     "TopologyHash": _topology_hash,
 }
 
@@ -180,11 +227,19 @@ def snake_case(name: str) -> str:
 _BY_NAME = _PROPERTIES | {snake_case(name): rule for name, rule in _PROPERTIES.items()}
 
 
-def _sizes(ports: Mapping[str, Shape]) -> str:
-    return ", ".join(
-        f"{name}: {' × '.join('?' if n is None else str(n) for n in shape)}"
-        for name, shape in ports.items()
-    )
+def shape_text(shape: Shape | None) -> str:
+    """A shape for people; "?" for what is unknown.
+
+    >>> shape_text((5, None, 1)), shape_text(None), shape_text(())
+    ('5 × ? × 1', '?', 'a number')
+    """
+    if shape is None:
+        return "?"
+    return " × ".join("?" if n is None else str(n) for n in shape) or "a number"
+
+
+def _sizes(ports: Mapping[str, Shape | None]) -> str:
+    return ", ".join(f"{name}: {shape_text(shape)}" for name, shape in ports.items())
 
 
 @dataclass(frozen=True)
@@ -270,6 +325,9 @@ def information(layer: Any, prop: Any = None) -> Any:
         (nodes, edges) in paths. A path is a tuple of names; a bare layer stands at ().
     InputForm
         The expression that builds it.
+    SummaryGraphic, FullSummaryGraphic
+        A drawing of the layers, with nets inside as one box each, or laid open. It shows itself in
+        notebooks; `.svg` is its text, `.save("net.png")` and `.save("net.svg")` write it.
     RecurrentStatesCount, RecurrentStatesPositionList
         0 and empty: no layer is recurrent.
     TopologyHash
@@ -304,93 +362,3 @@ def information(layer: Any, prop: Any = None) -> Any:
         )
     facts = layer._facts()
     return _report(facts) if prop is None else _value(facts, prop)
-
-
-def options(layer: Any) -> dict[str, Any]:
-    """options(class) → how a layer is made, options(layer) → how it is evaluated: the defaults.
-
-    The names are keywords of the class and of a call, ``layer(x, batch_size=8)``. The result is a
-    dict of its own. `output`, which the class takes too, is another word for `input`.
-
-    Errors: KindError (a TypeError) for what is neither a layer nor a class of layers.
-
-    Source: Wolfram's Options[LocalResponseNormalizationLayer] and Options[layer].
-
-    >>> import lrnorm
-    >>> lrnorm.options(lrnorm.LocalResponseNormalizationLayer)
-    {'alpha': 1.0, 'beta': 0.5, 'bias': 1.0, 'channel_window_size': 2, 'input': None}
-    >>> lrnorm.options(lrnorm.LocalResponseNormalizationLayer())["target_device"]
-    'CPU'
-    """
-    kind = "construction" if isinstance(layer, type) else "evaluation"
-    found = getattr(layer, f"_{kind}_options", None)
-    if found is None:
-        raise KindError(
-            f"options tells about a layer or a class of layers, got {layer!r}. "
-            "Try options(LocalResponseNormalizationLayer)."
-        )
-    return dict(found)
-
-
-def explain_option(
-    function: str,
-    words: dict[str, Any],
-    known: tuple[str, ...],
-    fixed: tuple[str, ...],
-    elsewhere: Mapping[str, str],
-) -> KindError:
-    """The error for keywords that `function` does not have, with what to write instead: `known`
-    are its own, `fixed` those that making the layer takes, `elsewhere` holds hints."""
-    word, value = next(iter(words.items()))
-    ours = snake_case(word)
-    if ours in known:
-        hint = f"write {ours}={value!r}"
-    elif ours in fixed:
-        hint = f"it is fixed when the layer is made, layer.replace({ours}={value!r})"
-    elif ours in EVALUATION_OPTIONS:
-        hint = f"it belongs to an evaluation, layer(x, {ours}={value!r})"
-    elif word in elsewhere:
-        hint = elsewhere[word].format(value=value)
-    else:
-        return explain_foreign(function, words, known)
-    return KindError(f"{function}() has no argument {word!r}: {hint}.")
-
-
-def _one_of(name: str, value: Any, allowed: tuple[str | None, ...]) -> None:
-    if not (value is None or isinstance(value, str)) or value not in allowed:
-        names = ", ".join(map(repr, allowed[:-1]))
-        raise ParameterError(f"{name} must be {names} or {allowed[-1]!r}, got {value!r}.")
-
-
-def check_evaluation(
-    batch_size: Any,
-    net_evaluation_mode: Any,
-    random_seeding: Any,
-    target_device: Any,
-    working_precision: Any,
-) -> None:
-    """Refuse what the options of an evaluation cannot be."""
-    if batch_size is not None and not (is_integer(batch_size) and batch_size > 0):
-        raise (ParameterError if is_integer(batch_size) else KindError)(
-            f"batch_size must be a positive integer or None, got {batch_size!r}. "
-            "None computes the whole batch at once."
-        )
-    _one_of("net_evaluation_mode", net_evaluation_mode, ("Test", "Train"))
-    if not is_integer(random_seeding):
-        seeds = (None, "Inherited", "Automatic")
-        _one_of("random_seeding, unless an integer,", random_seeding, seeds)
-    _one_of("working_precision", working_precision, tuple(PRECISIONS))
-    if isinstance(target_device, str) and target_device == "CPU":
-        return
-    name, number = target_device, 1
-    if isinstance(target_device, (tuple, list)) and len(target_device) == 2:
-        name, number = target_device
-    if not (isinstance(name, str) and name == "GPU" and is_integer(number) and number > 0):
-        raise ParameterError(
-            "target_device must be 'CPU', 'GPU' or ('GPU', n) with n = 1, 2, …, "
-            f"got {target_device!r}."
-        )
-    raise DeviceError(
-        f"target_device={target_device!r}: nothing installed here computes on a GPU. "
-        "Leave it out, or write target_device='CPU'."
-    )

@@ -7,28 +7,17 @@ What is fed to a port, alone or in a list, is told apart here; the fronts comput
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from functools import partial
-from typing import Any, NamedTuple, Never, Self
-
-import numpy as np
+from typing import Any, Never, Self
 
 import lrnorm.numpy
-from lrnorm._dispatch import Front, array_of_lists, front_of
-from lrnorm._errors import LRNormError, ParameterError, ShapeError
-from lrnorm._information import (
-    EVALUATION_OPTIONS,
-    PRECISIONS,
-    Facts,
-    Leaf,
-    Shape,
-    check_evaluation,
-    explain_option,
-    port_shape,
-    unified,
-)
+from lrnorm._dispatch import Front
+from lrnorm._errors import ShapeError
+from lrnorm._information import Facts, Leaf, Link, Shape, port_shape, unified
+from lrnorm._operand import Operand, told_of
+from lrnorm._options import EVALUATION_OPTIONS, PRECISIONS, check_evaluation, explain_option
 from lrnorm._spec import LRNSpec, spec_from_keywords, window_ends
 
 __all__ = ["LocalResponseNormalizationLayer"]
@@ -43,69 +32,6 @@ _ELSEWHERE = {
     **dict.fromkeys(("axis", "dim", "channel_axis"), _AXIS),
     **dict.fromkeys(("spec", "scale", "before", "after"), _SPEC),
 }
-
-
-@contextmanager
-def _told_of(where: str) -> Iterator[None]:
-    """Errors that speak of x speak of the port instead."""
-    try:
-        yield
-    except LRNormError as error:
-        text = str(error)
-        rest = text.removeprefix("x") if text.startswith("x ") else f": {text}"
-        raise type(error)(where + rest) from error
-
-
-class _Operand(NamedTuple):
-    """What is fed to a port: the input, or what goes along with it through a derivative."""
-
-    value: Any
-    port: str
-    role: str = ""
-    item: str = ""
-
-    @property
-    def where(self) -> str:
-        return f"{self.role}port {self.port!r}{self.item}"
-
-    def taken_out(self) -> _Operand:
-        """The value that a mapping holds under the port's name."""
-        if type(self.value) is np.ndarray or not isinstance(self.value, Mapping):
-            return self
-        if list(self.value) != [self.port]:
-            unknown = [name for name in self.value if name != self.port]
-            got = f"there is no port {unknown[0]!r} to feed" if unknown else "got an empty mapping"
-            raise ParameterError(f"{self.where} takes {{{self.port!r}: …}}: {got}.")
-        return self._replace(value=self.value[self.port])
-
-    def holds_examples(self) -> bool:
-        """Whether the value is a list of examples. With arrays among its items it is; nested lists
-        are one example at three levels and several at four."""
-        inner, levels = self.value, 0
-        if not isinstance(inner, (list, tuple)):
-            return False
-        if not inner:
-            raise ShapeError(f"{self.where} expects at least one example, got an empty list.")
-        if any(getattr(item, "ndim", 0) for item in inner):
-            return True
-        while isinstance(inner, (list, tuple)):
-            inner, levels = inner[0] if inner else None, levels + 1
-        return levels + int(getattr(inner, "ndim", 0)) == 4
-
-    def examples(self, count: int) -> list[_Operand]:
-        """One operand for each example of a list, of which there must be `count`."""
-        value = self.value
-        batch = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 4
-        if not batch or len(value) != count:
-            got = len(value) if batch else f"one {type(value).__name__}"
-            raise ShapeError(f"{self.where} expects a list of {count}, as the input is, got {got}.")
-        return [self._replace(value=v, item=f" (item {i})") for i, v in enumerate(value)]
-
-    def array(self) -> tuple[Front | None, Any]:
-        """The front, None for nested lists, and the array."""
-        with _told_of(self.where):
-            front = front_of(self.value)
-            return front, self.value if front else array_of_lists(self.value)
 
 
 class LocalResponseNormalizationLayer:
@@ -255,7 +181,10 @@ input=(5, 1, 1))
             type=name,
             expression=repr(self),
             leaves={(): Leaf(self, name, numbers | {"channel_window_size": window})},
-            edges=(),
+            links=(
+                Link(None, (), "Input", "Input", self.input),
+                Link((), None, "Output", "Output", self.output),
+            ),
             arrays={},
             input_ports={"Input": self.input},
             output_ports={"Output": self.output},
@@ -324,7 +253,7 @@ input=(5, 1, 1))
             starts = range(0, len(x), batch_size)
             return front.joined((forward(front, x[i : i + batch_size]) for i in starts), x)
 
-        return self._map(in_pieces, _Operand(x, "Input"))
+        return self._map(in_pieces, Operand(x, "Input"))
 
     def vjp(self, x: Any, grad_output: Any = None) -> Any:
         """dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
@@ -339,9 +268,9 @@ input=(5, 1, 1))
         >>> [round(row[0][0], 4) for row in dx]
         [0.351, 0.189, 0.027]
         """
-        operands = [_Operand(x, "Input")]
+        operands = [Operand(x, "Input")]
         if grad_output is not None:
-            operands.append(_Operand(grad_output, "Output", "the gradient at "))
+            operands.append(Operand(grad_output, "Output", "the gradient at "))
         return self._map(
             lambda front, x, g=None: front.vjp(
                 x, front.ones_like(x) if g is None else g, self.spec, x.ndim - 3
@@ -363,11 +292,11 @@ input=(5, 1, 1))
         """
         return self._map(
             lambda front, x, t: front.jvp(x, t, self.spec, x.ndim - 3),
-            _Operand(x, "Input"),
-            _Operand(tangent, "Input", "the tangent at "),
+            Operand(x, "Input"),
+            Operand(tangent, "Input", "the tangent at "),
         )
 
-    def _map(self, verb: Callable[..., Any], *operands: _Operand) -> Any:
+    def _map(self, verb: Callable[..., Any], *operands: Operand) -> Any:
         """verb(front, array, …), example by example where the first operand is a list of them."""
         operands = tuple(operand.taken_out() for operand in operands)
         if not operands[0].holds_examples():
@@ -376,7 +305,7 @@ input=(5, 1, 1))
         lists = (operand.examples(count) for operand in operands)
         return [self._compute(verb, *each) for each in zip(*lists, strict=True)]
 
-    def _compute(self, verb: Callable[..., Any], *operands: _Operand) -> Any:
+    def _compute(self, verb: Callable[..., Any], *operands: Operand) -> Any:
         fronts, arrays = zip(*(operand.array() for operand in operands), strict=True)
         front: Front = fronts[0] or lrnorm.numpy
         shape = tuple(arrays[0].shape)
@@ -389,7 +318,7 @@ input=(5, 1, 1))
                 )
             # On no channels: the front's check of the dtype, in the name of this port and before
             # a conversion spoils the values in silence.
-            with _told_of(operand.where):
+            with told_of(operand.where):
                 front.forward(array[:0], self.spec, 0, dtype=None, out=None)
         result = verb(front, *arrays)
         return result if fronts[0] else result.tolist()

@@ -18,11 +18,13 @@ except ImportError as error:
 
 from lrnorm.torch._functional import local_response_norm
 from lrnorm.torch._modules import LocalResponseNorm, LocalResponseNormalizationLayer
+from lrnorm.torch._net import as_module
 from lrnorm.torch._swap import find, patched, replace
 
 __all__ = [
     "LocalResponseNorm",
     "LocalResponseNormalizationLayer",
+    "as_module",
     "find",
     "local_response_norm",
     "patched",

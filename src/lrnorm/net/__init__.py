@@ -1,0 +1,15 @@
+"""Nets of layers with named ports.
+
+    net(x) = layer_n(… layer_2(layer_1(x)))        NetChain
+    net(x): every layer of what feeds it           NetGraph
+
+A layer is anything that can be called: `lrnorm.LocalResponseNormalizationLayer`, a function, a
+`torch.nn.Module`, another net. `elementwise(function)` tells a net that a function keeps shapes.
+"""
+
+from lrnorm.net._nets import NetChain, NetGraph
+from lrnorm.net._nodes import elementwise
+from lrnorm.net._ports import NetPort
+from lrnorm.net._surgery import LayerLookupError
+
+__all__ = ["LayerLookupError", "NetChain", "NetGraph", "NetPort", "elementwise"]

@@ -1,0 +1,129 @@
+"""Shapes of nets: inferred from either end, and refused where they clash."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from lrnorm import KindError, NetChain, NetGraph, NetPort, ParameterError, ShapeError
+from lrnorm import LocalResponseNormalizationLayer as Layer
+from lrnorm.net import elementwise
+
+UNKNOWN = (None, None, None)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_known_layer_tells_the_whole_chain(place):
+    layers = [Layer(), Layer(), Layer()]
+    layers[place] = Layer(input=(5, 2, 1))
+    assert NetChain(layers).ports == {"Input": (5, 2, 1), "Output": (5, 2, 1)}
+
+
+@pytest.mark.parametrize("ports", [{"input": (5, 2, 1)}, {"output": (5, 2, 1)}])
+def test_either_end_of_a_chain_tells_it(ports):
+    net = NetChain([Layer(), elementwise(np.tanh), Layer()], **ports)
+    assert net.ports == {"Input": (5, 2, 1), "Output": (5, 2, 1)}
+
+
+def test_sizes_come_together_from_both_ends():
+    net = NetChain([Layer(input=(5, None, None)), Layer(output=(None, 2, None))], output=(5, 2, 7))
+    assert net.inputs == {"Input": (5, 2, 7)}
+    assert NetChain([Layer(), Layer()]).ports == {"Input": UNKNOWN, "Output": UNKNOWN}
+
+
+def test_layers_stay_as_they_were():
+    layer = Layer()
+    assert NetChain([layer, Layer(input=(5, 2, 1))])[0].input == UNKNOWN
+    assert layer == Layer()
+
+
+def test_a_plain_function_tells_nothing_and_an_elementwise_one_keeps_shapes():
+    for function, output in ((abs, None), (elementwise(abs), (5, 2, 1))):
+        net = NetChain([Layer(input=(5, 2, 1)), function])
+        assert net.ports == {"Input": (5, 2, 1), "Output": output}
+
+
+def test_a_graph_is_told_across_its_branches_and_through_nets_inside():
+    inner = NetChain([Layer(), Layer()])
+    net = NetGraph(
+        {"a": Layer(), "block": inner, "b": Layer(input=(4, 3, 2))}, [("a", "block"), ("a", "b")]
+    )
+    assert net.ports == dict.fromkeys(("Input", "Output1", "Output2"), (4, 3, 2))
+    assert inner.inputs == {"Input": UNKNOWN}
+    assert NetChain([Layer(), NetChain([Layer(input=(4, 3, 2))])]).inputs == {"Input": (4, 3, 2)}
+
+
+def test_a_clash_names_both_layers_both_ports_and_both_shapes():
+    text = (
+        "port 'Output' of layer 'a' (LocalResponseNormalizationLayer) has (5, 2, 1), and "
+        "port 'Input' of layer 'b' (LocalResponseNormalizationLayer) has (4, None, None)"
+    )
+    with pytest.raises(ShapeError, match=re.escape(text)):
+        NetChain({"a": Layer(input=(5, 2, 1)), "b": Layer(input=(4, None, None))})
+
+
+def test_a_clash_is_found_from_afar():
+    with pytest.raises(ShapeError, match=r"port 'Output' of layer 1 .*\(5, .*layer 2 .*\(4, "):
+        NetChain([Layer(input=(5, 1, 1)), Layer(), Layer(input=(4, 1, 1))])
+    with pytest.raises(ShapeError, match=r"port 'Input' of the net has \(3, 1, 1\), and .*layer 0"):
+        NetChain([Layer(input=(5, 1, 1))], input=(3, 1, 1))
+    with pytest.raises(ShapeError, match=r"layer 'block' / 0 .*has \(5, 1, 1\)"):
+        NetChain({"block": NetChain([Layer(input=(5, 1, 1))]), "end": Layer(input=(6, 1, 1))})
+    with pytest.raises(ShapeError, match=r"\(3, 3\)"):
+        NetChain([Layer()], input=(3, 3))
+
+
+def test_two_that_take_one_value_must_agree():
+    layers = {"a": Layer(input=(5, 1, 1)), "b": Layer(input=(4, 1, 1))}
+    with pytest.raises(ShapeError, match=r"port 'Input' of layer 'a' .*port 'Input' of layer 'b'"):
+        NetGraph(layers, [])
+
+
+def test_what_is_fed_must_fit():
+    net = NetChain([Layer(), abs], input=(5, None, 1))
+    for shape in ((4, 2, 1), (2, 4, 2, 1), (5, 2), (1, 1, 5, 2, 1)):
+        got = re.escape(str(shape))
+        with pytest.raises(
+            ShapeError, match=rf"port 'Input' expects \(5, None, 1\), .*got .*{got}"
+        ):
+            net(np.ones(shape))
+    assert net(np.ones((9, 5, 3, 1))).shape == (9, 5, 3, 1)
+
+
+def test_a_net_of_unknown_shape_takes_what_comes_and_learns_nothing():
+    net = NetChain([Layer(), Layer()])
+    for shape in ((5, 2, 1), (3, 4, 4), (2, 5, 2, 1)):
+        assert net(np.ones(shape)).shape == shape
+    assert net.inputs == {"Input": UNKNOWN}
+    with pytest.raises(ShapeError, match="port 'Input'"):
+        net(np.ones((5, 2)))
+
+
+def test_a_net_of_functions_takes_anything():
+    net = NetChain([lambda x: x + 1, lambda x: x * 2])
+    assert net(3) == 8
+    assert net(np.ones((2, 2, 2, 2))).shape == (2, 2, 2, 2)
+    assert net([1.0, 2.0]) == [4.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        ((5, -2, 1), ShapeError, r"port 'Input' expects sizes, .*got \(5, -2, 1\)"),
+        ((5, 2.0, 1), KindError, r"got \(5, 2\.0, 1\)"),
+        ({"Inptu": (5, 2, 1)}, ParameterError, r"names 'Inptu': the net has the ports \['Input'\]"),
+    ],
+)
+def test_sizes_that_are_none(value, kind, text):
+    with pytest.raises(kind, match=text):
+        NetChain([Layer()], input=value)
+
+
+def test_shapes_of_several_ports_are_a_mapping():
+    layers, edges = {"add": np.add}, [(NetPort("left"), "add"), (NetPort("right"), "add")]
+    net = NetGraph(layers, edges, input={"left": (5, 2, 1)})
+    assert net.inputs == {"left": (5, 2, 1), "right": None}
+    with pytest.raises(ParameterError, match=r"input= needs a mapping, .*\['left', 'right'\]"):
+        NetGraph(layers, edges, input=(5, 2, 1))
