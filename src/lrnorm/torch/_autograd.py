@@ -34,6 +34,7 @@ def _is_bare(x: Tensor) -> bool:
         and not torch._C._len_torch_dispatch_stack()
         and not torch.jit._trace.is_tracing()  # type: ignore[no-untyped-call]
         and not torch._C._functorch.is_legacy_batchedtensor(x)
+        and not x.is_meta
     )
 
 

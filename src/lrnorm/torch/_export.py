@@ -1,7 +1,8 @@
-"""What torch.onnx.export writes: one LRN node for a window that ONNX can say, else the formula;
-always the formula where the exporter is the one that traces TorchScript.
+"""What torch.onnx.export writes: one LRN node where ONNX can say it and ONNX Runtime can run it,
+else the formula; always the formula where the exporter is the one that traces TorchScript.
 
-ONNX's window of `size` channels is (size - 1)//2 before and size//2 after.
+ONNX's window of `size` channels is (size - 1)//2 before and size//2 after. ONNX Runtime has the
+node at rank 4 alone, and not for float64.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def is_exporting() -> bool:
 def forward(x: Tensor, coefficients: Any, window: Window) -> Tensor:
     before, after, axis = window
     sayable = axis == 1 and after - before in (0, 1) and not isinstance(coefficients, Tensor)
-    if not (sayable and torch.compiler.is_exporting()):
+    runs = x.ndim == 4 and x.dtype is not torch.float64
+    if not (sayable and runs and torch.compiler.is_exporting()):
         return _composed.forward(x, coefficients, window)
     size = before + after + 1
     scale, beta, bias = coefficients

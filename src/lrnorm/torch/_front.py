@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,24 +76,48 @@ def _check_out(out: Any, x: Tensor, dtype: torch.dtype) -> None:
             "out cannot be given where a gradient is recorded. Leave it out, or compute under "
             "torch.no_grad()."
         )
-    if out is not x and _share_memory(out, x):
+    if not _has_own_places(out):
+        raise OutputError(
+            "out must have a place of its own for every element, got an expanded tensor or a view "
+            f"that overlaps itself, with strides {out.stride()}. Leave it out for a new tensor."
+        )
+    if out is not x and _overlaps(out, x):
         raise OutputError(
             "out overlaps x without being x itself, so elements would be overwritten before "
             "they are read. Pass out=x, or a tensor of its own."
         )
 
 
-def _share_memory(a: Tensor, b: Tensor) -> bool:
-    """Whether the stretches of memory that they span meet."""
-    if not a.numel() or a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+def _steps(t: Tensor) -> list[tuple[int, int]]:
+    """Stride and size of the axes that have more than one element."""
+    return [(s, n) for s, n in zip(t.stride(), t.shape, strict=True) if n > 1]
+
+
+def _has_own_places(out: Tensor) -> bool:
+    """Whether each axis steps over all that the axes with smaller steps reach."""
+    reach = 1
+    for stride, size in sorted(_steps(out)):
+        if stride < reach:
+            return out.numel() == 0
+        reach += stride * (size - 1)
+    return True
+
+
+def _overlaps(out: Tensor, x: Tensor) -> bool:
+    """Whether they share memory otherwise than element by element; on other devices than the CPU,
+    whether the stretches of memory that they span meet."""
+    if not out.numel() or out.is_meta:
         return False
 
-    def ends(t: Tensor) -> tuple[int, int]:
-        reach = sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)) + 1
-        return t.data_ptr(), t.data_ptr() + reach * t.element_size()
+    def places(t: Tensor) -> tuple[Any, ...]:
+        return t.data_ptr(), _steps(t), t.dtype
 
-    (a_begin, a_end), (b_begin, b_end) = ends(a), ends(b)
-    return a_begin < b_end and b_begin < a_end
+    def end(t: Tensor) -> int:
+        return t.data_ptr() + t.element_size() * (1 + sum(s * (n - 1) for s, n in _steps(t)))
+
+    if places(out) == places(x) or out.data_ptr() >= end(x) or x.data_ptr() >= end(out):
+        return False
+    return not out.is_cpu or np.shares_memory(_kernels.array(out), _kernels.array(x))
 
 
 def numbers_and_window(x: Tensor, spec: LRNSpec, axis: int) -> tuple[Any, Window]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
+from lrnorm._dispatch import front_of
 from lrnorm._errors import KindError, ParameterError, ShapeError
 from lrnorm.torch import _autograd, _export
 from lrnorm.torch._composed import Window
@@ -63,6 +64,31 @@ def local_response_norm(
     return normalized(input, coefficients, window)
 
 
+def layer_response_norm(
+    input: Tensor, ports: Any, channel_window_size: Any, alpha: Any, beta: Any, bias: Any
+) -> Tensor:
+    """What `LocalResponseNormalizationLayer` computes: (…, channels, height, width) of rank 3 or
+    4, whose sizes are `ports`, None being any."""
+    if has_torch_function_unary(input):
+        return handle_torch_function(
+            layer_response_norm, (input,), input, ports, channel_window_size, alpha, beta, bias
+        )
+    check_tensor(input, "port 'Input'")
+    shape = tuple(input.shape)
+    if len(shape) not in (3, 4) or any(
+        expected is not None and expected != size
+        for expected, size in zip(ports, shape[-3:], strict=True)
+    ):
+        raise ShapeError(
+            f"port 'Input' expects (channels, height, width) = {ports}, or a batch of them, "
+            f"got {shape}."
+        )
+    size = channel_window_size
+    before, after = size if isinstance(size, tuple) else (size, size)
+    coefficients = coefficients_of(before + after + 1, alpha, beta, bias, "bias")
+    return normalized(input, coefficients, Window(before, after, len(shape) - 3))
+
+
 def check_input(x: Any) -> None:
     check_tensor(x, "input")
     if x.ndim < 3:
@@ -87,7 +113,9 @@ def window_of(size: Any) -> Window:
 def _number(name: str, value: Any) -> Any:
     """A finite float, or a tensor of one element."""
     if isinstance(value, Tensor):
-        if value.numel() != 1 or not value.is_floating_point():
+        # While torch.jit.trace looks on, sizes are tensors, and a comparison is a warning.
+        whole = torch.jit._trace.is_tracing() or value.numel() == 1  # type: ignore[no-untyped-call]
+        if not (whole and value.is_floating_point()):
             raise ParameterError(
                 f"{name} must be a number or a floating-point tensor of one element, got "
                 f"{value.dtype} of shape {tuple(value.shape)}."
@@ -127,3 +155,7 @@ def normalized(x: Tensor, coefficients: Any, window: Window) -> Tensor:
 
 
 _FLOAT = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+# Found now: torch.compile cannot trace the import that the first tensor of a kind causes.
+for _kind in (Tensor, torch.nn.Parameter):
+    front_of(_kind())

@@ -19,7 +19,7 @@ from lrnorm.torch._composed import Window
 Coefficients = tuple[float, float, float]
 
 
-def _array(tensor: Tensor) -> Any:
+def array(tensor: Tensor) -> Any:
     """The NumPy view that the core reads: bfloat16 goes as its bits."""
     if tensor.requires_grad:
         tensor = tensor.detach()
@@ -43,10 +43,10 @@ def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
         *tensors, coefficients, window = arguments
         y = torch.empty_like(tensors[0])
         numbers = (*coefficients, *_limited(window))
-        out, threads = _array(y), torch.get_num_threads()
-        if not verb(*map(_array, tensors), out, *numbers, True, threads):
+        out, threads = array(y), torch.get_num_threads()
+        if not verb(*map(array, tensors), out, *numbers, True, threads):
             # An address that is no multiple of the element's size: a copy has one that is.
-            verb(*(_array(t.clone()) for t in tensors), out, *numbers, True, threads)
+            verb(*(array(t.clone()) for t in tensors), out, *numbers, True, threads)
         return y
 
     return compute
@@ -55,16 +55,16 @@ def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
 def forward_into(x: Tensor, out: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
     """`forward` on the CPU into `out`, which may be x itself."""
     numbers = (*coefficients, *_limited(window), False, torch.get_num_threads())
-    if not _core.forward(_array(x), _array(out), *numbers):
+    if not _core.forward(array(x), array(out), *numbers):
         return out.copy_(compute("forward", x, coefficients, window))
     return out
 
 
 def _parameters_in_core(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
     numbers = (*coefficients, *_limited(window), torch.get_num_threads())
-    totals = _core.parameters(_array(x), _array(g), *numbers)
+    totals = _core.parameters(array(x), array(g), *numbers)
     if totals is None:
-        totals = _core.parameters(_array(x.clone()), _array(g.clone()), *numbers)
+        totals = _core.parameters(array(x.clone()), array(g.clone()), *numbers)
     return torch.tensor(totals, dtype=torch.float64)
 
 

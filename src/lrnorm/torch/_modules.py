@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lrnorm._errors import ParameterError, ShapeError
+from lrnorm._errors import ParameterError
 from lrnorm._spec import LRNSpec
 from lrnorm.layer import LocalResponseNormalizationLayer as Layer
 from lrnorm.torch import _functional
-from lrnorm.torch._composed import Window
-from lrnorm.torch._front import check_tensor
 
 
 class _Learning(nn.Module):
@@ -40,6 +38,10 @@ class _Learning(nn.Module):
 
     def _learned_text(self) -> str:
         return f", learnable={self._learned!r}" if self._learned else ""
+
+
+def _float(value: Any) -> float:
+    return value.item() if isinstance(value, Tensor) else float(value)
 
 
 def _shown(value: Any) -> Any:
@@ -113,7 +115,7 @@ class LocalResponseNorm(_Learning):
     def spec(self) -> LRNSpec:
         """The five numbers, as they are now."""
         window = _functional.window_of(self.size)
-        alpha, beta, k = (float(value) for value in (self.alpha, self.beta, self.k))
+        alpha, beta, k = map(_float, (self.alpha, self.beta, self.k))
         return LRNSpec(alpha / self.size, beta, k, window.before, window.after)
 
 
@@ -151,9 +153,9 @@ class LocalResponseNormalizationLayer(_Learning):
     def layer(self) -> Layer:
         """The layer of lrnorm with the numbers as they are now."""
         return Layer(
-            alpha=float(self.alpha),
-            beta=float(self.beta),
-            bias=float(self.bias),
+            alpha=_float(self.alpha),
+            beta=_float(self.beta),
+            bias=_float(self.bias),
             channel_window_size=self.channel_window_size,
             input=self.input,
         )
@@ -164,22 +166,9 @@ class LocalResponseNormalizationLayer(_Learning):
         return self.layer.spec
 
     def forward(self, input: Tensor) -> Tensor:
-        check_tensor(input, "port 'Input'")
-        shape = tuple(input.shape)
-        if len(shape) not in (3, 4) or any(
-            expected is not None and expected != size
-            for expected, size in zip(self.input, shape[-3:], strict=True)
-        ):
-            raise ShapeError(
-                f"port 'Input' expects (channels, height, width) = {self.input}, or a batch of "
-                f"them, got {shape}."
-            )
-        size = self.channel_window_size
-        before, after = size if isinstance(size, tuple) else (size, size)
-        coefficients = _functional.coefficients_of(
-            before + after + 1, self.alpha, self.beta, self.bias, "bias"
+        return _functional.layer_response_norm(
+            input, self.input, self.channel_window_size, self.alpha, self.beta, self.bias
         )
-        return _functional.normalized(input, coefficients, Window(before, after, len(shape) - 3))
 
     def extra_repr(self) -> str:
         shape = "" if self.input == (None, None, None) else f", input={self.input!r}"

@@ -18,7 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
+from lrnorm._errors import KindError
 from lrnorm.torch import _composed, _kernels
 from lrnorm.torch._composed import Window
 
@@ -50,8 +52,20 @@ def _grouped(tensors: int, learned: bool, arguments: Any) -> tuple[Any, ...]:
     return *rest[:tensors], coefficients, Window(before, after, axis)
 
 
+def _refuse_forward_mode(verb: str) -> None:
+    """PyTorch would drop the tangents of an operator without a word. Inside an autograd.Function,
+    which takes care of them, they are switched off."""
+    if forward_ad._current_level >= 0 and torch._C._is_fwd_grad_enabled():
+        raise KindError(
+            f"the operator lrnorm::{verb}, which exported and traced models call, has no "
+            "forward-mode derivative. Differentiate lrnorm.torch.local_response_norm or the "
+            "module that was exported."
+        )
+
+
 def _kernel(verb: str, tensors: int, learned: bool) -> Callable[..., Tensor]:
     def kernel(*arguments: Any) -> Tensor:
+        _refuse_forward_mode(verb)
         *operands, coefficients, window = _grouped(tensors, learned, arguments)
         if learned:
             coefficients = tuple(coefficients.tolist())
@@ -62,6 +76,7 @@ def _kernel(verb: str, tensors: int, learned: bool) -> Callable[..., Tensor]:
 
 def _fake(verb: str) -> Callable[..., Tensor]:
     def fake(x: Tensor, *_: Any) -> Tensor:
+        _refuse_forward_mode(verb)
         if verb == "parameters":
             return x.new_empty(3, dtype=torch.float64)
         return torch.empty_like(x)
@@ -115,7 +130,8 @@ def _second_backward(ctx: Any, u: Tensor, other: str) -> tuple[Any, ...]:
     x, operand = ctx.saved_tensors
     by_x = by_operand = None
     if ctx.needs_input_grad[0]:
-        by_x = _composed.hessian(x, operand, u, ctx.numbers, ctx.window)
+        g, t = (operand, u) if other == "jvp" else (u, operand)
+        by_x = _composed.hessian(x, g, t, ctx.numbers, ctx.window)
     if ctx.needs_input_grad[1]:
         by_operand = call(other, x, u, ctx.numbers, ctx.window)
     return by_x, by_operand, *_NO_MORE

@@ -134,13 +134,13 @@ def replace(
                 f"{path or 'the model'}: nn.CrossMapLRN2d is wrong in PyTorch (a channel stays in "
                 "the running sum for one step too long), so the numbers change with the swap.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         layer = LocalResponseNorm(**arguments, learnable=learnable).train(module.training)
         if device is not None:
             layer = layer.to(device)
         for name, value in vars(module).items():
-            if name.endswith(("_hooks", "_hooks_with_kwargs")):
+            if "_hook" in name:  # the hooks, and what PyTorch notes about them
                 setattr(layer, name, value)
         _log.info("%s: %s → %s", path or "(model)", module, layer)
         new[module] = layer
@@ -149,8 +149,9 @@ def replace(
     if (whole := ours("", model)) is not None:
         return whole
     for path, parent in list(model.named_modules()):
-        for name, child in parent.named_children():
-            layer = ours(f"{path}.{name}".lstrip("."), child)
+        # Not named_children, which leaves out a layer's second name.
+        for name, child in list(parent._modules.items()):
+            layer = None if child is None else ours(f"{path}.{name}".lstrip("."), child)
             if layer is not None:
                 setattr(parent, name, layer)
     return model
