@@ -17,19 +17,31 @@ norm = lrnorm.LocalResponseNormalizationLayer.from_convention(
 
 def alexnet() -> lrnorm.NetChain:
     features = {
-        "conv1": nn.LazyConv2d(96, 11, stride=4), "relu1": nn.ReLU(),
-        "norm1": norm, "pool1": nn.MaxPool2d(3, 2),
-        "conv2": nn.LazyConv2d(256, 5, padding=2, groups=2), "relu2": nn.ReLU(),
-        "norm2": norm, "pool2": nn.MaxPool2d(3, 2),
-        "conv3": nn.LazyConv2d(384, 3, padding=1), "relu3": nn.ReLU(),
-        "conv4": nn.LazyConv2d(384, 3, padding=1, groups=2), "relu4": nn.ReLU(),
-        "conv5": nn.LazyConv2d(256, 3, padding=1, groups=2), "relu5": nn.ReLU(),
+        "conv1": nn.LazyConv2d(96, 11, stride=4),
+        "relu1": nn.ReLU(),
+        "norm1": norm,
+        "pool1": nn.MaxPool2d(3, 2),
+        "conv2": nn.LazyConv2d(256, 5, padding=2, groups=2),
+        "relu2": nn.ReLU(),
+        "norm2": norm,
+        "pool2": nn.MaxPool2d(3, 2),
+        "conv3": nn.LazyConv2d(384, 3, padding=1),
+        "relu3": nn.ReLU(),
+        "conv4": nn.LazyConv2d(384, 3, padding=1, groups=2),
+        "relu4": nn.ReLU(),
+        "conv5": nn.LazyConv2d(256, 3, padding=1, groups=2),
+        "relu5": nn.ReLU(),
         "pool5": nn.MaxPool2d(3, 2),
     }
     classifier = {
-        "flat": nn.Flatten(), "drop6": nn.Dropout(), "fc6": nn.LazyLinear(4096),
-        "relu6": nn.ReLU(), "drop7": nn.Dropout(), "fc7": nn.LazyLinear(4096),
-        "relu7": nn.ReLU(), "fc8": nn.LazyLinear(1000),
+        "flat": nn.Flatten(),
+        "drop6": nn.Dropout(),
+        "fc6": nn.LazyLinear(4096),
+        "relu6": nn.ReLU(),
+        "drop7": nn.Dropout(),
+        "fc7": nn.LazyLinear(4096),
+        "relu7": nn.ReLU(),
+        "fc8": nn.LazyLinear(1000),
     }
     return lrnorm.NetChain(features | classifier, input=(3, 227, 227))
 

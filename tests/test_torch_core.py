@@ -24,14 +24,10 @@ vjp = lrnorm.local_response_norm_vjp
 jvp = lrnorm.local_response_norm_jvp
 
 SPEC = LRNSpec(0.3, 0.75, 1.1, 2, 1)
-NUMBERS = {"alpha": 1.3, "beta": 0.6, "k": 1.2}
 
 
 def refusal(kind: type[LRNormError], text: str) -> Any:
     return pytest.raises(kind, match=re.escape(text))
-
-
-# The core function, called with tensors
 
 
 def test_axis_left_out_is_that_of_the_channels() -> None:

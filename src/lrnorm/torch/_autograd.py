@@ -62,7 +62,7 @@ def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
         return _ops.call(verb, *arguments)  # which differentiates by itself
     if torch.is_grad_enabled():
         watched = [*tensors, coefficients] if learned else tensors
-        if any([t.requires_grad for t in watched]):
+        if any(t.requires_grad for t in watched):
             return function.apply(*arguments)  # type: ignore[no-any-return]
     if learned:
         return _compute(verb, *arguments)
