@@ -107,7 +107,7 @@ DEFAULTS: dict[str, Any] = {
 def test_following_the_hint_gives_what_was_meant(
     word: str, value: int, alpha: float, meant: LRNSpec
 ) -> None:
-    """By the table of conventions in mathematics.md: whose alpha is divided, which way an even
+    """By the table of conventions: whose alpha is divided, which way an even
     window leans."""
     hint = refused("local_response_norm", **{word: value})
     window = re.search(r"channel_window_size=(\d+|\(\d+, \d+\))", hint)

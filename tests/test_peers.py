@@ -1,4 +1,4 @@
-"""The shapes and parameters that other implementations test themselves with (peers.md).
+"""The shapes and parameters that other implementations test themselves with.
 
 Theirs often have alpha = 1e-4, which hides nearly every bug: each is run with alpha near 1 too.
 """
@@ -19,7 +19,7 @@ import lrnorm
 from lrnorm import LRNSpec
 from lrnorm import _reference as reference
 
-# What each framework's own numbers are (mathematics.md), n the width of its window.
+# What each framework's own numbers are, n the width of its window.
 
 
 def leaning_back(n: int, alpha: float, beta: float, k: float) -> LRNSpec:

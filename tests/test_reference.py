@@ -36,7 +36,7 @@ def arrays(channels: int, seed: int = 0) -> tuple[Any, Any, Any]:
     return x, g, t
 
 
-# Numbers worked by hand (mathematics.md)
+# Numbers worked by hand
 
 
 @pytest.mark.parametrize("source", [reference.forward, lambda x, s, axis: exact.forward(x, s)])
