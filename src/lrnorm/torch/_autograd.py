@@ -40,12 +40,15 @@ def _is_bare(x: Tensor) -> bool:
 
 def _compute(verb: str, *arguments: Any) -> Tensor:
     """The verb without derivatives."""
-    *tensors, coefficients, window = arguments
-    if not all(map(_is_bare, tensors)):
+    if not all(map(_is_bare, arguments[:-2])):
         return _ops.call(verb, *arguments)
-    if isinstance(coefficients, Tensor):
-        coefficients = tuple(coefficients.tolist())
-    return _kernels.compute(verb, *tensors, coefficients, window)
+    return _kernels.compute(verb, *arguments)
+
+
+def _compose(verb: str, *arguments: Any) -> Tensor:
+    """The verb in operations that autograd and every transform see."""
+    composed: Tensor = getattr(_composed, verb)(*arguments)
+    return composed
 
 
 def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
@@ -54,7 +57,7 @@ def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
     learned = isinstance(coefficients, Tensor)
     if torch.compiler.is_compiling():
         if _is_transformed():
-            return getattr(_composed, verb)(*arguments)  # type: ignore[no-any-return]
+            return _compose(verb, *arguments)
         return _ops.call(verb, *arguments)
     if _is_transformed():
         return _composed.forward(*arguments) if learned else function.apply(*arguments)
@@ -64,8 +67,6 @@ def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
         watched = [*tensors, coefficients] if learned else tensors
         if any(t.requires_grad for t in watched):
             return function.apply(*arguments)  # type: ignore[no-any-return]
-    if learned:
-        return _compute(verb, *arguments)
     return _kernels.compute(verb, *arguments)
 
 
@@ -91,8 +92,19 @@ def parameters(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window)
     return _compute("parameters", x, g, coefficients, window)
 
 
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    return b if a is None else a if b is None else a + b
+def _along(
+    ctx: Any, verb: Any, second: Any, along_x: Tensor | None, along_operand: Tensor | None
+) -> Tensor | None:
+    """What verb(x, operand) gains along both: by the operand it is linear, by x it has `second`."""
+    x, operand = ctx.saved_tensors
+    by_operand = by_x = None
+    if along_operand is not None:
+        by_operand = verb(x, along_operand, ctx.numbers, ctx.window)
+    if along_x is not None:
+        by_x = second(x, operand, along_x, ctx.numbers, ctx.window)
+    if by_operand is None or by_x is None:
+        return by_x if by_operand is None else by_operand
+    return by_operand + by_x  # type: ignore[no-any-return]
 
 
 class _Forward(torch.autograd.Function):
@@ -112,18 +124,9 @@ class _Forward(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         if not ctx.learned:
             return vjp(ctx.saved_tensors[0], g, ctx.numbers, ctx.window), None, None
-        x, learned = ctx.saved_tensors
-        arguments = x, g, learned, ctx.window
         # Where another derivative will be taken, everything has to be visible to autograd.
-        visible = torch.is_grad_enabled()
-        dx = by_coefficients = None
-        if ctx.needs_input_grad[0]:
-            dx = _composed.vjp(*arguments) if visible else _compute("vjp", *arguments)
-        if ctx.needs_input_grad[1]:
-            by_coefficients = (
-                _composed.parameters(*arguments) if visible else _compute("parameters", *arguments)
-            ).to(learned)
-        return dx, by_coefficients, None
+        compute = _compose if torch.is_grad_enabled() else _compute
+        return *_ops.learned_backward(ctx, g, compute), None
 
     @staticmethod
     def jvp(ctx: Any, t: Tensor, *_: Any) -> Tensor:
@@ -151,23 +154,11 @@ class _Vjp(_OfTwo):
 
     @staticmethod
     def backward(ctx: Any, t: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x, g = ctx.saved_tensors
-        by_x = by_g = None
-        if ctx.needs_input_grad[0]:
-            by_x = _composed.hessian(x, g, t, ctx.numbers, ctx.window)
-        if ctx.needs_input_grad[1]:
-            by_g = jvp(x, t, ctx.numbers, ctx.window)
-        return by_x, by_g, None, None
+        return *_ops.second_backward(ctx, t, "vjp", jvp), None, None
 
     @staticmethod
     def jvp(ctx: Any, along_x: Tensor | None, along_g: Tensor | None, *_: Any) -> Tensor | None:
-        x, g = ctx.saved_tensors
-        return _sum(
-            along_g if along_g is None else vjp(x, along_g, ctx.numbers, ctx.window),
-            along_x
-            if along_x is None
-            else _composed.hessian(x, g, along_x, ctx.numbers, ctx.window),
-        )
+        return _along(ctx, vjp, _composed.hessian, along_x, along_g)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> tuple[Tensor, int]:
@@ -181,23 +172,11 @@ class _Jvp(_OfTwo):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x, t = ctx.saved_tensors
-        by_x = by_t = None
-        if ctx.needs_input_grad[0]:
-            by_x = _composed.hessian(x, g, t, ctx.numbers, ctx.window)
-        if ctx.needs_input_grad[1]:
-            by_t = vjp(x, g, ctx.numbers, ctx.window)
-        return by_x, by_t, None, None
+        return *_ops.second_backward(ctx, g, "jvp", vjp), None, None
 
     @staticmethod
     def jvp(ctx: Any, along_x: Tensor | None, along_t: Tensor | None, *_: Any) -> Tensor | None:
-        x, t = ctx.saved_tensors
-        return _sum(
-            along_t if along_t is None else jvp(x, along_t, ctx.numbers, ctx.window),
-            along_x
-            if along_x is None
-            else _composed.curvature(x, t, along_x, ctx.numbers, ctx.window),
-        )
+        return _along(ctx, jvp, _composed.curvature, along_x, along_t)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> tuple[Tensor, int]:

@@ -77,8 +77,11 @@ _CORE: dict[str, Callable[..., Tensor]] = {
 
 
 def compute(verb: str, *arguments: Any) -> Tensor:
-    """`verb` of (tensors…, coefficients, window) on the device where the tensors are."""
+    """`verb` of (tensors…, coefficients, window) on the device where the tensors are. Coefficients
+    that are a tensor are read out of it."""
     x = arguments[0]
+    if isinstance(arguments[-2], Tensor):
+        arguments = (*arguments[:-2], tuple(arguments[-2].tolist()), arguments[-1])
     if x.is_cpu:
         return _CORE[verb](*arguments)
     if x.is_cuda:

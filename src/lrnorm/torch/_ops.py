@@ -66,10 +66,7 @@ def _refuse_forward_mode(verb: str) -> None:
 def _kernel(verb: str, tensors: int, learned: bool) -> Callable[..., Tensor]:
     def kernel(*arguments: Any) -> Tensor:
         _refuse_forward_mode(verb)
-        *operands, coefficients, window = _grouped(tensors, learned, arguments)
-        if learned:
-            coefficients = tuple(coefficients.tolist())
-        return _kernels.compute(verb, *operands, coefficients, window)
+        return _kernels.compute(verb, *_grouped(tensors, learned, arguments))
 
     return kernel
 
@@ -125,34 +122,46 @@ def _forward_backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
     return call("vjp", *ctx.saved_tensors, g, ctx.numbers, ctx.window), *_NO_MORE
 
 
-def _second_backward(ctx: Any, u: Tensor, other: str) -> tuple[Any, ...]:
-    """Of vjp(x, g) or jvp(x, t): by x the composed formula, by the other operand the other verb."""
+def second_backward(
+    ctx: Any, u: Tensor, verb: str, other: Callable[..., Tensor]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The derivatives of sum(u * verb(x, operand)), `verb` being vjp or jvp: by x the composed
+    formula, by the operand the `other` of the two."""
     x, operand = ctx.saved_tensors
     by_x = by_operand = None
     if ctx.needs_input_grad[0]:
-        g, t = (operand, u) if other == "jvp" else (u, operand)
+        g, t = (operand, u) if verb == "vjp" else (u, operand)
         by_x = _composed.hessian(x, g, t, ctx.numbers, ctx.window)
     if ctx.needs_input_grad[1]:
-        by_operand = call(other, x, u, ctx.numbers, ctx.window)
-    return by_x, by_operand, *_NO_MORE
+        by_operand = other(x, u, ctx.numbers, ctx.window)
+    return by_x, by_operand
 
 
-def _learned_backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+def learned_backward(
+    ctx: Any, g: Tensor, compute: Callable[..., Tensor]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The derivatives of sum(g * y) by x and by a tensor of the numbers, each by `compute`."""
     x, coefficients = ctx.saved_tensors
     arguments = x, g, coefficients, ctx.window
     dx = by_coefficients = None
     if ctx.needs_input_grad[0]:
-        dx = call("vjp", *arguments)
+        dx = compute("vjp", *arguments)
     if ctx.needs_input_grad[1]:
-        by_coefficients = call("parameters", *arguments).to(coefficients)
-    return dx, by_coefficients, None, None, None
+        by_coefficients = compute("parameters", *arguments).to(coefficients)
+    return dx, by_coefficients
 
 
 _BACKWARD: dict[tuple[str, bool], Callable[..., tuple[Any, ...]]] = {
     ("forward", False): _forward_backward,
-    ("vjp", False): partial(_second_backward, other="jvp"),
-    ("jvp", False): partial(_second_backward, other="vjp"),
-    ("forward", True): _learned_backward,
+    ("vjp", False): lambda ctx, t: (
+        *second_backward(ctx, t, "vjp", partial(call, "jvp")),
+        *_NO_MORE,
+    ),
+    ("jvp", False): lambda ctx, g: (
+        *second_backward(ctx, g, "jvp", partial(call, "vjp")),
+        *_NO_MORE,
+    ),
+    ("forward", True): lambda ctx, g: (*learned_backward(ctx, g, call), None, None, None),
 }
 
 
