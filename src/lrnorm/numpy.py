@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from lrnorm import _config, _core
 from lrnorm._errors import KindError, OutputError, ShapeError
+from lrnorm._memory import has_own_places
 from lrnorm._spec import LRNSpec, resolve_axis
 
 __all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
@@ -153,7 +154,7 @@ def _check_out(out: Any, x: Array, dtype: np.dtype[Any]) -> None:
         )
     if not out.flags.writeable:
         raise OutputError("out must be writable, got a read-only array.")
-    if not _has_own_places(out):
+    if not has_own_places(out.strides, out.shape, out.itemsize):
         raise OutputError(
             "out must have a place of its own for every element, got a broadcast array or a view "
             f"that overlaps itself, with strides {out.strides}. Leave it out for a new array."
@@ -163,17 +164,6 @@ def _check_out(out: Any, x: Array, dtype: np.dtype[Any]) -> None:
             "out overlaps x without being x itself, so elements would be overwritten before "
             "they are read. Pass out=x, or an array of its own."
         )
-
-
-def _has_own_places(out: Array) -> bool:
-    """Whether each axis steps over all that the axes with smaller steps reach."""
-    reach = out.itemsize
-    for stride, size in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
-        if size > 1:
-            if stride < reach:
-                return out.size == 0
-            reach += stride * (size - 1)
-    return True
 
 
 def _overlaps(out: Array, x: Array) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lrnorm._errors import KindError, OutputError, ShapeError
+from lrnorm._memory import has_own_places
 from lrnorm._spec import LRNSpec, resolve_axis
 from lrnorm.torch import _autograd, _kernels
 from lrnorm.torch._composed import Window
@@ -76,7 +77,7 @@ def _check_out(out: Any, x: Tensor, dtype: torch.dtype) -> None:
             "out cannot be given where a gradient is recorded. Leave it out, or compute under "
             "torch.no_grad()."
         )
-    if not _has_own_places(out):
+    if not has_own_places(out.stride(), out.shape):
         raise OutputError(
             "out must have a place of its own for every element, got an expanded tensor or a view "
             f"that overlaps itself, with strides {out.stride()}. Leave it out for a new tensor."
@@ -91,16 +92,6 @@ def _check_out(out: Any, x: Tensor, dtype: torch.dtype) -> None:
 def _steps(t: Tensor) -> list[tuple[int, int]]:
     """Stride and size of the axes that have more than one element."""
     return [(s, n) for s, n in zip(t.stride(), t.shape, strict=True) if n > 1]
-
-
-def _has_own_places(out: Tensor) -> bool:
-    """Whether each axis steps over all that the axes with smaller steps reach."""
-    reach = 1
-    for stride, size in sorted(_steps(out)):
-        if stride < reach:
-            return out.numel() == 0
-        reach += stride * (size - 1)
-    return True
 
 
 def _overlaps(out: Tensor, x: Tensor) -> bool:
