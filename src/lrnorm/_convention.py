@@ -165,6 +165,8 @@ class Switch(NamedTuple):
 
 
 def one_of(*values: Any) -> Callable[[str, Any], None]:
+    """A check that a switch has one of these values."""
+
     def check(word: str, value: Any) -> None:
         if type(value) is not type(values[0]) or value not in values:
             allowed = " or ".join(map(repr, values))
@@ -174,16 +176,19 @@ def one_of(*values: Any) -> Callable[[str, Any], None]:
 
 
 def axes(word: str, value: Any) -> None:
+    """The check of a switch that names axes."""
     several = value if isinstance(value, (list, tuple)) else [value]
     if not several or not all(map(is_integer, several)):
         raise KindError(f"{word} must be an axis or a list of axes, got {value!r}.")
 
 
 def spell_c(value: Any) -> str:
+    """A value as C and its children write it."""
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def spell_wolfram(value: Any) -> str:
+    """A value as the Wolfram Language writes it."""
     return repr(value).replace("e", "*^")  # 2e-05 would be read as 2 times e, less 5
 
 
@@ -192,6 +197,7 @@ def _never(arguments: Mapping[str, Any]) -> bool:
 
 
 def always(arguments: Mapping[str, Any]) -> bool:
+    """For rows that are boxes whatever their switches say."""
     return True
 
 

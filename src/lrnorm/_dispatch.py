@@ -132,6 +132,7 @@ _OTHERS = {
 def spec_of(
     function: str, alpha: Any, beta: Any, bias: Any, size: Any, spec: Any, foreign: dict[str, Any]
 ) -> LRNSpec:
+    """The spec that the keywords of `function` give, each checked."""
     if foreign:
         raise explain_foreign(function, foreign, (*NUMBERS, "spec", "axis", *_OTHERS[function]))
     if spec is None:

@@ -40,6 +40,8 @@ class Box(NamedTuple):
 
 
 class Arrow(NamedTuple):
+    """An edge, from one box to another."""
+
     source: Key
     target: Key
     text: str = ""
@@ -53,6 +55,8 @@ class _Bend(NamedTuple):
 
 
 class Point(NamedTuple):
+    """A place in the drawing."""
+
     x: float
     y: float
 

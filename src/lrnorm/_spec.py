@@ -15,6 +15,7 @@ WINDOW_RULE = "It is a radius: 2 averages over 5 channels."
 
 
 def real_number(name: str, value: Any) -> float:
+    """`value` as a finite float; `name` is what errors call it."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise KindError(f"{name} must be a finite real number, got {value!r}.")
     try:

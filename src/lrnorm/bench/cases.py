@@ -110,11 +110,13 @@ def every_case(
     verbs: Iterable[str],
     threads: Iterable[int],
 ) -> list[Case]:
+    """Every combination of these that is a case."""
     rows = itertools.product(shapes, dtypes, layouts, betas, verbs, threads)
     return [Case(*row) for row in rows]
 
 
 def dtype_of(case: Case) -> np.dtype[Any]:
+    """The NumPy type of a case."""
     if case.dtype != "bfloat16":
         return np.dtype(case.dtype)
     try:
@@ -126,6 +128,7 @@ def dtype_of(case: Case) -> np.dtype[Any]:
 
 
 def make_arrays(case: Case) -> Arrays:
+    """The arrays that every entrant of a case is timed on."""
     rng = np.random.default_rng(0)
     dtype = dtype_of(case)
     x, g = (
@@ -188,6 +191,7 @@ def copy_entrant(case: Case, arrays: Arrays) -> Entrant:
 
 
 def our_version() -> str:
+    """The version of lrnorm that is measured."""
     return str(lrnorm.show_config()["lrnorm"])
 
 

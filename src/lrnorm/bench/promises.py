@@ -56,6 +56,8 @@ class Promise:
 
 @dataclass(frozen=True)
 class Finding:
+    """A promise, and what was measured of it."""
+
     promise: Promise
     figure: float | None  # None: not measured, and detail says why
     detail: str
@@ -217,6 +219,7 @@ GROUPS: tuple[tuple[int, Callable[[], Group], tuple[Promise, ...]], ...] = (
 
 
 def findings_of(promises: Sequence[Promise], group: Group, row: Row) -> list[Finding]:
+    """What a measured row says of each promise of its group."""
     by_key = dict(zip(group.entrants, row.columns, strict=True))
     found = []
     for promise in promises:
@@ -306,6 +309,7 @@ def measure_promises(
 
 
 def findings_text(findings: Sequence[Finding], about: dict[str, Any], rounds: int) -> str:
+    """The findings as a Markdown table."""
     lines = [
         about_text(about),
         "",

@@ -48,12 +48,14 @@ class Row:
 def measure_row(
     case: Case, entrants: Sequence[Entrant], rounds: int, absent: dict[str, str]
 ) -> Row:
+    """Time every entrant of a case, interleaved."""
     measured = interleave([entrant.batch for entrant in entrants], rounds)
     columns = zip((entrant.who for entrant in entrants), measured.timings, strict=True)
     return Row(case, list(columns), measured.canary, absent)
 
 
 def machine() -> dict[str, Any]:
+    """What the figures were measured on, and with."""
     config = lrnorm.show_config()
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -74,6 +76,7 @@ def _cpu() -> str:
 
 
 def ratio(top: Timing | None, bottom: Timing | None) -> float | None:
+    """The fastest of one by the fastest of the other; None where either is missing."""
     return None if top is None or bottom is None else top.min_ns / bottom.min_ns
 
 
@@ -102,6 +105,7 @@ def _case_columns(case: Case) -> dict[str, Any]:
 
 
 def csv_text(rows: Sequence[Row], about: dict[str, Any], rounds: int) -> str:
+    """The rows as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -145,12 +149,14 @@ def _time(ns: float) -> str:
 
 
 def canary_text(row: Row) -> str:
+    """The canary of a row, marked where it says that the machine is busy."""
     if row.canary is None:
         return "busy on purpose"
     return f"{row.canary:.2f}" + (" BUSY" if row.busy else "")
 
 
 def about_text(about: dict[str, Any]) -> str:
+    """The machine in one line."""
     return (
         f"{about['cpu']}, {about['processors']} processors, {about['system']}; "
         f"lrnorm {about['lrnorm']} ({about['isa']}), NumPy {about['numpy']}, "

@@ -27,6 +27,8 @@ _ITS_OWN = "its own"  # threads, where a framework does not let a caller choose
 
 @dataclass(frozen=True)
 class Ready:
+    """A rival that is set up for one case."""
+
     call: Callable[[], Any]
     read: Callable[[Any], Array]  # what call returned, as an array laid out like the case's input
     threads: str
@@ -35,6 +37,8 @@ class Ready:
 
 @dataclass(frozen=True)
 class Rival:
+    """Somebody else's LRN, and how to set it up."""
+
     modules: tuple[str, ...]
     package: str
     allocates: bool
