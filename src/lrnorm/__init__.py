@@ -32,11 +32,15 @@ from lrnorm.layer import LocalResponseNormalizationLayer
 
 if TYPE_CHECKING:
     from lrnorm import conventions as conventions
+    from lrnorm import dask as dask
     from lrnorm import files as files
+    from lrnorm import jax as jax
+    from lrnorm import keras as keras
     from lrnorm import net as net
     from lrnorm import onnx as onnx
     from lrnorm import plot as plot
     from lrnorm import torch as torch
+    from lrnorm import xarray as xarray
     from lrnorm._explain import explain as explain
     from lrnorm.net import NetChain as NetChain
     from lrnorm.net import NetGraph as NetGraph
@@ -69,12 +73,16 @@ _LATER = {
     "NetGraph": "lrnorm.net",
     "NetPort": "lrnorm.net",
     "conventions": "lrnorm.conventions",
+    "dask": "lrnorm.dask",
     "explain": "lrnorm._explain",
     "files": "lrnorm.files",
+    "jax": "lrnorm.jax",
+    "keras": "lrnorm.keras",
     "net": "lrnorm.net",
     "onnx": "lrnorm.onnx",
     "plot": "lrnorm.plot",
     "torch": "lrnorm.torch",
+    "xarray": "lrnorm.xarray",
 }
 
 
