@@ -7,6 +7,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "blocks.h"
 #include "lrn.h"
 
 namespace nb = nanobind;
@@ -151,10 +152,35 @@ nb::object parameters(nb::handle x, nb::handle second, double scale, double beta
     return nb::make_tuple(total.scale, total.beta, total.bias);
 }
 
+// A stretch of bytes that goes back where it came from when the last array on it is gone.
+class Memory {
+public:
+    explicit Memory(std::size_t bytes) : block(lrn::take_block(bytes)), bytes(bytes) {
+        if (!block.data) throw std::bad_alloc();
+    }
+    ~Memory() { lrn::give_block(block); }
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+
+    static int buffer(PyObject* self, Py_buffer* view, int flags) {
+        const Memory& memory = *nb::inst_ptr<Memory>(self);
+        return PyBuffer_FillInfo(view, self, memory.block.data, Py_ssize_t(memory.bytes), 0, flags);
+    }
+
+    const lrn::Block block;
+    const std::size_t bytes;
+};
+
+PyType_Slot memory_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(&Memory::buffer)}, {0, nullptr}};
+
 }  // namespace
 
 NB_MODULE(_core, m) {
     m.doc() = "The compiled core: LRN over strided arrays, with its derivatives.";
+    nb::set_leak_warnings(false);  // arrays on Memory may live as long as the process
+    nb::class_<Memory>(m, "Memory", nb::type_slots(memory_slots))
+        .def(nb::init<std::size_t>(), "bytes"_a)
+        .def_prop_ro("fresh", [](const Memory& memory) { return memory.block.fresh; });
     m.def("forward", &forward, "x"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a, "axis"_a,
           "fresh"_a = false, "threads"_a = 0);
     m.def("vjp", &derivative<lrn::vjp>, "x"_a, "g"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,

@@ -1,5 +1,13 @@
 from typing import Any
 
+class Memory:
+    """A buffer of so many bytes, not cleared; where it lies is kept for the next one."""
+
+    def __init__(self, bytes: int) -> None: ...
+    @property
+    def fresh(self) -> bool: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
 def forward(
     x: Any,
     out: Any,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# Results of so many bytes and more lie in `_core.Memory`, where the next one finds pages that the
+# system need not clear again.
+LARGE = 4 << 20
+
 
 def has_own_places(strides: Iterable[int], shape: Iterable[int], item: int = 1) -> bool:
     """Whether each axis steps over all that the axes with smaller steps reach: then every element

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lrnorm import _config, _core
 from lrnorm._errors import KindError, OutputError, ShapeError
-from lrnorm._memory import has_own_places
+from lrnorm._memory import LARGE, has_own_places
 from lrnorm._spec import LRNSpec, resolve_axis
 
 __all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
@@ -189,9 +189,9 @@ def forward(
     axis = resolve_axis(axis, x.ndim)
     if dtype is None and x.dtype in _NATIVE and (out is None or _is_plain(out, x)):
         # What nearly every call is, without the detours below: a small array costs the calls.
-        y = np.empty_like(x, subok=False) if out is None else out
+        y, fresh = (out, False) if out is not None else _new_like(x)
         scale, beta, bias, before, after = spec.numbers or _coefficients(spec, x.shape[axis])
-        if _core.forward(x, y, scale, beta, bias, before, after, axis, out is None):
+        if _core.forward(x, y, scale, beta, bias, before, after, axis, fresh):
             return y
         del y  # x lies where the core cannot read it
     natural = _result_dtype(x.dtype)
@@ -201,19 +201,29 @@ def forward(
     working = _wider(natural, result)
     x = np.asarray(x)
     source = _converted(x, working)
+    fresh = False
     if out is not None and out.dtype == working and _readable(out):
         y = out
     elif source is not x:
         y = source  # a copy has served when its results come in
     else:
-        y = np.empty_like(x)
-    _run(_core.forward, source, y, spec=spec, axis=axis, fresh=y is not out and y is not source)
+        y, fresh = _new_like(x)
+    _run(_core.forward, source, y, spec=spec, axis=axis, fresh=fresh)
     with np.errstate(all="ignore"):
         if out is None:
             return y.astype(result, copy=False)
         if y is not out:
             out[...] = y
     return out  # type: ignore[no-any-return]
+
+
+def _new_like(x: Array, dtype: np.dtype[Any] | None = None) -> tuple[Array, bool]:
+    """An array to write into, in the memory order of x, and whether its memory is fresh."""
+    y = np.empty_like(x, dtype=dtype, subok=False)
+    if y.nbytes < LARGE:
+        return y, False
+    memory = _core.Memory(y.nbytes)
+    return np.ndarray(y.shape, y.dtype, memoryview(memory), strides=y.strides), memory.fresh
 
 
 def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
@@ -229,8 +239,8 @@ def _derivative(
 ) -> Array:
     axis = resolve_axis(axis, x.ndim)
     source, second = _pair(x, other, name)
-    result = np.empty_like(x, dtype=source.dtype, subok=False)
-    _run(verb, source, second, result, spec=spec, axis=axis, fresh=True)
+    result, fresh = _new_like(x, source.dtype)
+    _run(verb, source, second, result, spec=spec, axis=axis, fresh=fresh)
     with np.errstate(all="ignore"):
         return result.astype(_result_dtype(x.dtype), copy=False)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lrnorm import _core
+from lrnorm._memory import LARGE
 from lrnorm.torch import _composed
 from lrnorm.torch._composed import Window
 
@@ -38,15 +40,25 @@ def _limited(window: Window) -> tuple[int, int, int]:
     return min(before, _WIDEST), min(after, _WIDEST), axis
 
 
+def _in_kept_memory(y: Tensor) -> bool:
+    """Move a large tensor, before anything is written into it, to memory of the core; whether
+    that is fresh."""
+    memory = _core.Memory(y.nbytes)
+    storage = torch.from_numpy(np.frombuffer(memoryview(memory), np.uint8)).untyped_storage()
+    y.set_(storage, 0, y.shape, y.stride())
+    return memory.fresh
+
+
 def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
     def compute(*arguments: Any) -> Tensor:
         *tensors, coefficients, window = arguments
         y = torch.empty_like(tensors[0])
-        numbers = (*coefficients, *_limited(window))
-        out, threads = array(y), torch.get_num_threads()
-        if not verb(*map(array, tensors), out, *numbers, True, threads):
+        fresh = _in_kept_memory(y) if y.nbytes >= LARGE else False
+        numbers = (*coefficients, *_limited(window), fresh, torch.get_num_threads())
+        out = array(y)
+        if not verb(*map(array, tensors), out, *numbers):
             # An address that is no multiple of the element's size: a copy has one that is.
-            verb(*(array(t.clone()) for t in tensors), out, *numbers, True, threads)
+            verb(*(array(t.clone()) for t in tensors), out, *numbers)
         return y
 
     return compute
