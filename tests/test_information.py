@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from lrnorm import DeviceError, KindError, LRNormError, ParameterError, information, options
+from lrnorm import KindError, LRNormError, ParameterError, information, options
 from lrnorm import LocalResponseNormalizationLayer as Layer
 
 # Not an attribute of the package: there the name is the function's.
@@ -308,12 +308,6 @@ def test_modes_and_seeds_compute_the_same():
     same(UNKNOWN(x, net_evaluation_mode="Train"), UNKNOWN(x))
     for seed in (0, 1234, "Inherited", "Automatic"):
         same(UNKNOWN(x, random_seeding=seed), UNKNOWN(x))
-
-
-def test_a_gpu_is_not_there():
-    for device in ("GPU", ("GPU", 1), ["GPU", 2]):
-        with pytest.raises(DeviceError, match=r"computes on a GPU\. .*target_device='CPU'"):
-            UNKNOWN(sample(5, 2, 3), target_device=device)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lrnorm._devices import gpu_number
 from lrnorm._dispatch import explain_foreign
-from lrnorm._errors import DeviceError, KindError, ParameterError
+from lrnorm._errors import KindError, ParameterError
 from lrnorm._information import snake_case
 from lrnorm._spec import is_integer
 
@@ -102,17 +103,4 @@ def check_evaluation(
         seeds = (None, "Inherited", "Automatic")
         _one_of("random_seeding, unless an integer,", random_seeding, seeds)
     _one_of("working_precision", working_precision, tuple(PRECISIONS))
-    if isinstance(target_device, str) and target_device == "CPU":
-        return
-    name, number = target_device, 1
-    if isinstance(target_device, (tuple, list)) and len(target_device) == 2:
-        name, number = target_device
-    if not (isinstance(name, str) and name == "GPU" and is_integer(number) and number > 0):
-        raise ParameterError(
-            "target_device must be 'CPU', 'GPU' or ('GPU', n) with n = 1, 2, …, "
-            f"got {target_device!r}."
-        )
-    raise DeviceError(
-        f"target_device={target_device!r}: nothing installed here computes on a GPU. "
-        "Leave it out, or write target_device='CPU'."
-    )
+    gpu_number(target_device)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Never, Self
 
 import lrnorm.numpy
+from lrnorm._devices import gpu_number, on_gpu
 from lrnorm._dispatch import Front
 from lrnorm._errors import ShapeError
 from lrnorm._information import Facts, Leaf, Link, Shape, port_shape, unified
@@ -221,7 +222,8 @@ input=(5, 1, 1))
         random_seeding : None, int, "Inherited" or "Automatic"
             Has no effect: nothing here is random.
         target_device : "CPU", "GPU" or ("GPU", n)
-            A DeviceError (a RuntimeError) where there is none.
+            A GPU computes through PyTorch, which takes NumPy arrays, lists and tensors there and
+            the result back. A DeviceError (a RuntimeError) where there is none.
         working_precision : None, "Real16", "Real32", "Real64" or "Mixed"
             None is the input's own. A name converts the input, then computes and returns in that
             type; "Mixed" returns 16 bits from 32-bit arithmetic.
@@ -253,7 +255,9 @@ input=(5, 1, 1))
             starts = range(0, len(x), batch_size)
             return front.joined((forward(front, x[i : i + batch_size]) for i in starts), x)
 
-        return self._map(in_pieces, Operand(x, "Input"))
+        gpu = gpu_number(target_device)
+        verb = in_pieces if gpu is None else on_gpu(in_pieces, gpu)
+        return self._map(verb, Operand(x, "Input"))
 
     def vjp(self, x: Any, grad_output: Any = None) -> Any:
         """dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lrnorm._devices import device_of_gpu, gpu_number
 from lrnorm._dispatch import array_of_lists, front_of
-from lrnorm._errors import KindError, ParameterError, ShapeError
+from lrnorm._errors import DeviceError, KindError, ParameterError, ShapeError
 from lrnorm._information import Shape
 from lrnorm._operand import Operand, told_of
 from lrnorm._options import EVALUATION_OPTIONS, PRECISIONS, check_evaluation, explain_option
@@ -102,7 +103,8 @@ class Evaluation:
             In which mode torch.nn.Modules run; afterwards they are as they were.
         random_seeding : None, int, "Inherited" or "Automatic"
             An integer seeds what is random in PyTorch for this call alone.
-        target_device : "CPU", "GPU" or ("GPU", n)
+        target_device : "CPU"
+            For a GPU move modules and inputs there: net(x.cuda()).
         working_precision : None, "Real16", "Real32", "Real64" or "Mixed"
             As for the layer: inputs and modules are converted, and outputs come in that type.
 
@@ -116,6 +118,12 @@ class Evaluation:
         check_evaluation(
             batch_size, net_evaluation_mode, random_seeding, target_device, working_precision
         )
+        if (gpu := gpu_number(target_device)) is not None:
+            device = device_of_gpu(gpu)
+            raise DeviceError(
+                f"target_device={target_device!r}: a net computes where its modules and arrays "
+                f"are. Move the modules to {device!r} and pass x.to({device!r})."
+            )
         computing, result = PRECISIONS[working_precision]
         wanted = self._wanted(port)
 

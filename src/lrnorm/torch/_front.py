@@ -187,3 +187,29 @@ def joined(pieces: Iterable[Tensor], like: Tensor) -> Tensor:
     """Pieces of a batch as one tensor, in the memory format of `like`."""
     del like  # torch.cat keeps the format of its pieces
     return torch.cat(list(pieces))
+
+
+def taken_to(device: str, x: Any) -> Tensor:
+    """A NumPy array or a tensor as a tensor on that device, of the type its result has."""
+    if isinstance(x, Tensor):
+        return x.to(device)
+    if type(x) not in (np.ndarray, np.memmap):
+        raise KindError(
+            f"target_device takes NumPy arrays, lists and tensors to a GPU, got "
+            f"{type(x).__module__}.{type(x).__qualname__}. Put it there as its library does, and "
+            "leave target_device out."
+        )
+    if x.dtype.kind == "V":  # ml_dtypes' bfloat16 goes as its bits
+        return torch.from_numpy(np.array(x.view(np.uint16))).view(torch.bfloat16).to(device)
+    natural = np.float64 if x.dtype.kind in "iub" else x.dtype.newbyteorder("=")
+    return torch.from_numpy(np.array(x, natural)).to(device)  # a copy, which may be written to
+
+
+def taken_back(y: Tensor, like: Any) -> Any:
+    """The opposite of `taken_to`: as an array of the kind of `like`, where that is."""
+    if isinstance(like, Tensor):
+        return y.to(like.device)
+    y = y.cpu()
+    if y.dtype is torch.bfloat16:
+        return y.view(torch.uint16).numpy().view(like.dtype)
+    return y.numpy()
