@@ -48,9 +48,16 @@ _FRONTS: dict[type, Front] = {np.ndarray: lrnorm.numpy, np.memmap: lrnorm.numpy}
 
 # The array of a framework, by module and class, and its front: imported when the first one comes,
 # by which time the framework has long been imported.
-_FRONT_MODULES = {("torch", "Tensor"): "lrnorm.torch._front"}
+_FRONT_MODULES = {
+    ("torch", "Tensor"): "lrnorm.torch._front",
+    ("jaxlib._jax", "ArrayImpl"): "lrnorm.jax._front",
+    ("jax._src.core", "Tracer"): "lrnorm.jax._front",
+    ("dask.array.core", "Array"): "lrnorm.dask",
+    ("xarray.core.dataarray", "DataArray"): "lrnorm.xarray",
+}
 
-# What NumPy would swallow and spoil, or what another front will serve: the way to an array.
+# What NumPy would swallow and spoil: the way to an array. Kinds that have a front are refused
+# inside nested lists only.
 _WAYS_OUT = {
     "torch": "pass x.detach().cpu().numpy()",
     "jax": "pass numpy.asarray(x)",
@@ -58,12 +65,16 @@ _WAYS_OUT = {
     "tensorflow": "pass x.numpy()",
     "pandas": "pass x.to_numpy()",
     "xarray": "pass x.to_numpy()",
+    "xarray.core.dataset": "pass x.map(lrnorm.xarray.local_response_norm, dim=…)",
     "dask": "pass x.compute()",
     "zarr": "pass x[...]",
     "numpy.ma": "pass x.filled(0): masked entries have no energy to give",
     "scipy": "pass x.toarray()",
-    "cupy": "pass cupy.asnumpy(x)",
+    "sparse": "pass x.todense()",
 }
+
+# The same for any library of the array API standard.
+_COPIED = "pass numpy.from_dlpack(x), of a copy on the CPU if it lies elsewhere"
 
 # Words of other frameworks, and how to say the same here.
 _FOREIGN = {
@@ -159,12 +170,21 @@ def _way_out(kind: type) -> str | None:
     its parents are asked where they come from, the outermost package last."""
     for cls in kind.__mro__:
         module = cls.__module__.split(".")
-        for depth in (2, 1):
+        for depth in (3, 2, 1):
             if (name := ".".join(module[:depth])) in _WAYS_OUT:
                 return _WAYS_OUT[name]
     if issubclass(kind, np.ndarray) and kind not in _FRONTS:
         return "pass numpy.asarray(x), if what the subclass adds may be lost"
     return None
+
+
+def _follows_the_standard(kind: type) -> bool:
+    """Whether arrays of this kind can be computed by the array API standard alone."""
+    return (
+        hasattr(kind, "__array_namespace__")
+        and not issubclass(kind, (np.ndarray, np.generic))
+        and _way_out(kind) is None
+    )
 
 
 def front_of(x: Any, name: str = "x") -> Front | None:
@@ -178,9 +198,14 @@ def front_of(x: Any, name: str = "x") -> Front | None:
             return _FRONTS[kind]
     if isinstance(x, (list, tuple)):
         return None
+    if _follows_the_standard(kind):
+        _FRONTS[kind] = cast(Front, import_module("lrnorm.array_api"))
+        return _FRONTS[kind]
+    only_dlpack = hasattr(kind, "__dlpack__") and not hasattr(kind, "__array__")
+    otherwise = "pass numpy.from_dlpack(x)" if only_dlpack else "pass numpy.asarray(x)"
     raise KindError(
         f"{name} must be an array or nested lists of numbers, got {kind.__module__}."
-        f"{kind.__qualname__}: {_way_out(kind) or 'pass numpy.asarray(x)'}."
+        f"{kind.__qualname__}: {_way_out(kind) or otherwise}."
     )
 
 
@@ -190,7 +215,7 @@ def _check_items(x: Any, name: str) -> None:
             for item in x:
                 if isinstance(item, kind):
                     _check_items(item, name)
-        elif (way_out := _way_out(kind)) is not None:
+        elif way_out := _way_out(kind) or (_follows_the_standard(kind) and _COPIED):
             raise KindError(
                 f"{name} must be nested lists of numbers or NumPy arrays, got one with a "
                 f"{kind.__module__}.{kind.__qualname__} inside: for each such x, {way_out}."
@@ -238,10 +263,11 @@ def local_response_norm(
     Parameters
     ----------
     x : array or nested lists
-        NumPy array or PyTorch tensor of float16, bfloat16 (ml_dtypes), float32, float64, integers
-        or booleans, in any layout. What comes back has the same shape, kind, dtype, device and
-        memory order; integers and booleans give what ``x / 2`` gives. Lists give lists. Tensors
-        stay differentiable.
+        Of NumPy, PyTorch, JAX, Dask, xarray or any library of the array API standard; of float16,
+        bfloat16, float32, float64, integers or booleans, in any layout. What comes back has the
+        same shape, kind, dtype, device and memory order, as far as the library lets it be chosen;
+        integers and booleans give what ``x / 2`` gives. Lists give lists. Tensors stay
+        differentiable.
     alpha, beta, bias : float
         Any finite numbers. Where D is not positive the result follows IEEE: nan or inf, without
         a warning. ``bias=0`` over a window of zeros gives nan, which is what 0 · ∞ is.
@@ -373,6 +399,12 @@ def local_response_norm_jvp(
 
 def _front_of_two(x: Any, other: Any, name: str) -> tuple[Front | None, tuple[Any, Any]]:
     front, other_front = front_of(x), front_of(other, name)
+    if front in (None, lrnorm.numpy) and other_front not in (None, lrnorm.numpy):
+        kind = type(other)
+        raise KindError(
+            f"{name} must be a NumPy array or nested lists, as x is, got {kind.__module__}."
+            f"{kind.__qualname__}. Give both in one kind."
+        )
     if front is None:
         x = array_of_lists(x)
     if other_front is None:

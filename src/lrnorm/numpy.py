@@ -42,8 +42,6 @@ def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     """`dtype` in native byte order, if it is one the core computes in."""
-    if dtype in _NATIVE:
-        return dtype
     native: np.dtype[Any] = dtype.newbyteorder("=")
     return native if native in _NATIVE or _is_bfloat16(native) else None
 
@@ -95,6 +93,13 @@ def _wider(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
 def _bits(a: Array) -> Array:
     """What the core reads: bfloat16 goes as its bits."""
     return a.view(np.uint16) if a.dtype.kind == "V" else a
+
+
+def _unsaid(a: Array) -> Array:
+    """`a`, of a dtype that does not say the byte order of this machine: the core takes no other,
+    and Zarr's arrays do say it."""
+    said = a.dtype.isnative and a.dtype.byteorder in "<>"
+    return a.view(a.dtype.newbyteorder("=")) if said else a
 
 
 def _readable(a: Array) -> bool:
@@ -199,11 +204,11 @@ def forward(
     if out is not None:
         _check_out(out, x, result)
     working = _wider(natural, result)
-    x = np.asarray(x)
+    x = _unsaid(np.asarray(x))
     source = _converted(x, working)
     fresh = False
     if out is not None and out.dtype == working and _readable(out):
-        y = out
+        y = _unsaid(out)
     elif source is not x:
         y = source  # a copy has served when its results come in
     else:
@@ -231,7 +236,7 @@ def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
     if other.shape != x.shape:
         raise ShapeError(f"{name} must have the shape of x, {x.shape}, got {other.shape}.")
     working = _wider(_result_dtype(x.dtype), _result_dtype(other.dtype, name))
-    return _converted(x, working), _converted(other, working)
+    return _converted(_unsaid(x), working), _converted(_unsaid(other), working)
 
 
 def _derivative(

@@ -1,0 +1,263 @@
+"""LRN of Dask arrays: lazy, whatever the chunks.
+
+    y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
+
+Each chunk is computed as the array that it is (NumPy's, CuPy's). Chunks along batch and pixels
+stay apart; chunks along the channels fetch the window's edge from their neighbours.
+`lrnorm.local_response_norm` takes Dask arrays too, and stays as lazy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, cast
+
+import numpy as np
+
+from lrnorm import _dispatch
+from lrnorm._errors import KindError, MissingDependencyError, OutputError, ShapeError
+from lrnorm._spec import LRNSpec, resolve_axis
+
+try:
+    import dask.array as da
+except ImportError as error:
+    raise MissingDependencyError("lrnorm.dask needs Dask: pip install 'lrnorm[dask]'.") from error
+
+__all__ = ["local_response_norm", "local_response_norm_jvp", "local_response_norm_vjp"]
+
+
+def local_response_norm(x: da.Array, **parameters: Any) -> da.Array:
+    """Divide each value by the energy of its neighbouring channels, when it is computed.
+
+        y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
+
+    `parameters` are those of `lrnorm.local_response_norm`, without `out`. The result has the
+    chunks of x. Sizes of chunks need to be known along the channels only. Where a chunk holds all
+    channels the result is that of NumPy, bit for bit; else within the same bounds. Chunks smaller
+    than the window are merged with their neighbours on the way.
+
+    Errors: those of `lrnorm.local_response_norm`, now and not when it is computed; KindError (a
+    TypeError) for what is no Dask array; ShapeError (a ValueError) for channels in chunks of
+    unknown size.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 3.3.
+
+    >>> import dask.array, lrnorm.dask
+    >>> x = dask.array.ones((4, 96, 55, 55), chunks=(1, 32, 55, 55), dtype="float32")
+    >>> y = lrnorm.dask.local_response_norm(x, alpha=1e-4, beta=0.75)
+    >>> y.chunks == x.chunks, y.dtype
+    (True, dtype('float32'))
+    >>> float(y[0, 0, 0, 0].compute())
+    0.999955
+    """
+    y: da.Array = _dispatch.local_response_norm(_checked(x), **parameters)
+    return y
+
+
+def local_response_norm_vjp(x: da.Array, g: Any, **parameters: Any) -> Any:
+    """The gradient: what a small change of x does to sum(g * y), when it is computed.
+
+        dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
+
+    over the mirrored window. `parameters` are those of `lrnorm.local_response_norm_vjp`; with
+    `parameters=True` the gradients of the numbers are Dask arrays of no axis, and their sums see
+    the channels of a pixel at once. g is a Dask array of any chunks, or an array.
+
+    Errors and source: as `local_response_norm`, and ShapeError where g does not fit x.
+
+    >>> import dask.array, lrnorm.dask
+    >>> x = dask.array.from_array([1.0, 2.0, 3.0], chunks=1)
+    >>> g = dask.array.from_array([0.0, 0.0, 1.0], chunks=1)
+    >>> lrnorm.dask.local_response_norm_vjp(x, g, axis=0).compute().round(4)
+    array([-0.081, -0.162,  0.27 ])
+    """
+    return _dispatch.local_response_norm_vjp(_checked(x), g, **parameters)
+
+
+def local_response_norm_jvp(x: da.Array, t: Any, **parameters: Any) -> da.Array:
+    """The directional derivative of y = local_response_norm(x, …) at x along t.
+
+        dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
+
+    `parameters` are those of `lrnorm.local_response_norm_jvp`. Errors and source: as
+    `local_response_norm_vjp`.
+
+    >>> import dask.array, lrnorm.dask
+    >>> x, t = (dask.array.from_array(a, chunks=1) for a in ([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]))
+    >>> lrnorm.dask.local_response_norm_jvp(x, t, axis=0).compute().round(4)
+    array([0.351, 0.189, 0.027])
+    """
+    dy: da.Array = _dispatch.local_response_norm_jvp(_checked(x), t, **parameters)
+    return dy
+
+
+def _checked(x: Any) -> da.Array:
+    if isinstance(x, da.Array):
+        return x
+    raise KindError(
+        f"x must be a Dask array, got {type(x).__module__}.{type(x).__qualname__}. "
+        "For other arrays: lrnorm.local_response_norm, or dask.array.from_array(x)."
+    )
+
+
+# The front: what _dispatch calls with a spec.
+
+
+def forward(
+    x: da.Array, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
+) -> Any:
+    """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
+    if out is not None:
+        raise OutputError(
+            "out cannot be given for a Dask array, which is computed later. Leave it out; "
+            "y.compute(), y.store(target) or y.to_zarr(path) say where the result goes."
+        )
+    axis = resolve_axis(axis, x.ndim)
+    return _along(axis, _ends(x, spec, axis), "forward", [x], spec, dtype=dtype, out=None)
+
+
+def vjp(x: da.Array, g: Any, spec: LRNSpec, axis: int | None = None) -> Any:
+    """See `lrnorm.local_response_norm_vjp`."""
+    axis = resolve_axis(axis, x.ndim)
+    g = _fitted(g, x, "g")
+    # The mirrored window reaches `after` back and `before` ahead; each D there has its own window.
+    reach = sum(_ends(x, spec, axis))
+    return _along(axis, (reach, reach), "vjp", [x, g], spec)
+
+
+def jvp(x: da.Array, t: Any, spec: LRNSpec, axis: int | None = None) -> Any:
+    """See `lrnorm.local_response_norm_jvp`."""
+    axis = resolve_axis(axis, x.ndim)
+    t = _fitted(t, x, "t")
+    return _along(axis, _ends(x, spec, axis), "jvp", [x, t], spec)
+
+
+def parameter_gradients(
+    x: da.Array, g: Any, spec: LRNSpec, axis: int | None = None
+) -> dict[str, da.Array]:
+    """The derivatives of sum(g * y) by scale, beta and bias, as float64 without axes."""
+    axis = resolve_axis(axis, x.ndim)
+    _ends(x, spec, axis)
+    # Beyond a piece of the channels D is not known, and 0 times an unknown D may be nan: whole
+    # channels need no edge.
+    x, g = (a.rechunk({axis: -1}) for a in (x, _fitted(g, x, "g")))
+    _normalize(x._meta, g._meta, verb="vjp", spec=spec, axis=axis, options={})  # for its errors
+    totals = da.map_blocks(
+        _totals,
+        x,
+        g,
+        spec=spec,
+        axis=axis,
+        dtype="float64",
+        chunks=(*((1,) * blocks for blocks in x.numblocks), (3,)),
+        new_axis=x.ndim,
+    ).sum(axis=tuple(range(x.ndim)))
+    return dict(zip(("scale", "beta", "bias"), totals, strict=True))
+
+
+def converted(x: da.Array, dtype: str) -> Any:
+    """x in the type of that name."""
+    return x.astype(dtype)
+
+
+def ones_like(x: da.Array) -> Any:
+    return da.ones_like(x)
+
+
+def joined(pieces: Iterable[da.Array], like: da.Array) -> Any:
+    """Pieces of a batch as one array."""
+    return da.concatenate(list(pieces))
+
+
+def _ends(x: da.Array, spec: LRNSpec, axis: int) -> tuple[int, int]:
+    """How far the window reaches before and after, at most the axis."""
+    channels = x.shape[axis]
+    if math.isnan(channels):
+        raise ShapeError(
+            f"the chunks of x along the channels, axis {axis}, must be of known size, got "
+            f"{x.chunks[axis]}. Call x.compute_chunk_sizes() first, or x.rechunk before the sizes "
+            "are lost."
+        )
+    last = max(channels - 1, 0)
+    before, after = spec.ends(channels)
+    return min(before, last), min(after, last)
+
+
+def _fitted(other: Any, x: da.Array, name: str) -> Any:
+    """What goes with x, in the same chunks."""
+    if not isinstance(other, da.Array):
+        if any(map(math.isnan, x.shape)):
+            raise ShapeError(
+                f"{name} must be a Dask array in the chunks of x where their sizes are unknown, "
+                f"got {type(other).__qualname__}. Call x.compute_chunk_sizes() first."
+            )
+        other = da.asarray(other)
+    sizes = zip(other.shape, x.shape, strict=False)
+    if other.ndim != x.ndim or any(a != b for a, b in sizes if not math.isnan(a + b)):
+        raise ShapeError(f"{name} must have the shape of x, {x.shape}, got {other.shape}.")
+    known = {i: chunks for i, chunks in enumerate(x.chunks) if not any(map(math.isnan, chunks))}
+    lost = [i for i in range(x.ndim) if i not in known or math.isnan(other.shape[i])]
+    if any(other.numblocks[i] != x.numblocks[i] for i in lost):
+        raise ShapeError(
+            f"{name} must have the chunks of x where their sizes are unknown, got "
+            f"{other.numblocks} of them where x has {x.numblocks}. Call compute_chunk_sizes() of "
+            "both first."
+        )
+    return other.rechunk({i: chunks for i, chunks in known.items() if i not in lost})
+
+
+def _along(
+    axis: int,
+    edge: tuple[int, int],
+    verb: str,
+    arrays: list[da.Array],
+    spec: LRNSpec,
+    **options: Any,
+) -> Any:
+    """A verb of the chunks' own front on every chunk, each with as many channels more on either
+    side as `edge` says, which the result leaves out: it has the chunks of the first array."""
+    work: dict[str, Any] = {"verb": verb, "spec": spec, "axis": axis, "options": options}
+    meta = _normalize(*(a._meta for a in arrays), **work)  # its errors come now, not at the end
+    work |= {"meta": meta, "dtype": meta.dtype}
+    x = arrays[0]
+    if len(x.chunks[axis]) == 1:
+        return da.map_blocks(_normalize, *arrays, **work)
+    whole = (slice(None),) * axis
+    start, pieces = 0, []
+    for size in _merged(x.chunks[axis], sum(edge)):
+        low, stop = max(0, start - edge[0]), start + size
+        cut = (a[(*whole, slice(low, stop + edge[1]))].rechunk({axis: -1}) for a in arrays)
+        chunks = (*x.chunks[:axis], (size,), *x.chunks[axis + 1 :])
+        keep = (*whole, slice(start - low, stop - low))
+        pieces.append(da.map_blocks(_normalize, *cut, chunks=chunks, keep=keep, **work))
+        start = stop
+    y = da.concatenate(pieces, axis=axis, allow_unknown_chunksizes=True)
+    return y.rechunk({axis: x.chunks[axis]})
+
+
+def _merged(sizes: tuple[int, ...], edge: int) -> list[int]:
+    """Neighbouring chunks put together until none is smaller than its edges: else more would be
+    fetched and computed twice than once."""
+    merged = [sizes[0]]
+    for size in sizes[1:]:
+        if merged[-1] < edge:
+            merged[-1] += size
+        else:
+            merged.append(size)
+    if len(merged) > 1 and merged[-1] < edge:
+        merged[-2:] = [merged[-2] + merged[-1]]
+    return merged
+
+
+def _normalize(
+    *arrays: Any, verb: str, spec: LRNSpec, axis: int, options: dict[str, Any], keep: Any = ...
+) -> Any:
+    """One chunk, by the front of its own kind."""
+    return getattr(_dispatch.front_of(arrays[0]), verb)(*arrays, spec, axis, **options)[keep]
+
+
+def _totals(x: Any, g: Any, *, spec: LRNSpec, axis: int) -> Any:
+    front = cast(_dispatch.Front, _dispatch.front_of(x))
+    totals = front.parameter_gradients(x, g, spec, axis)
+    return np.array([float(total) for total in totals.values()]).reshape((1,) * x.ndim + (3,))

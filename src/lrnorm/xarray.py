@@ -1,0 +1,212 @@
+"""LRN of xarray's DataArrays: along a dimension by its name.
+
+    y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
+
+What the DataArray holds is computed as what it is: NumPy's array now, Dask's later.
+`lrnorm.local_response_norm` takes DataArrays too, with the number of the axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any, cast
+
+from lrnorm import _dispatch
+from lrnorm._errors import KindError, MissingDependencyError, OutputError, ShapeError
+from lrnorm._spec import LRNSpec, resolve_axis
+
+try:
+    import xarray as xr
+except ImportError as error:
+    raise MissingDependencyError(
+        "lrnorm.xarray needs xarray: pip install 'lrnorm[xarray]'."
+    ) from error
+
+__all__ = ["local_response_norm", "local_response_norm_jvp", "local_response_norm_vjp"]
+
+
+def local_response_norm(
+    da: xr.DataArray, dim: Hashable = "channel", **parameters: Any
+) -> xr.DataArray:
+    """Divide each value by the energy of its neighbours along `dim`.
+
+        y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
+
+    `parameters` are those of `lrnorm.local_response_norm`, without `axis` and `out`. Coordinates,
+    attributes, the name and the order of the dimensions are those of `da`; how it was encoded in
+    a file is not kept. Over Dask the result is lazy, in the same chunks.
+
+    Errors: those of `lrnorm.local_response_norm`; ShapeError (a ValueError) for a dimension that
+    is not there; KindError (a TypeError) for what is no DataArray.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 3.3.
+
+    >>> import xarray, lrnorm.xarray
+    >>> da = xarray.DataArray([[-2.0, -1.0, 0.0, 1.0, 2.0]], dims=("time", "channel"))
+    >>> y = lrnorm.xarray.local_response_norm(da)
+    >>> y.dims, y.values.round(4)
+    (('time', 'channel'), array([[-1.4142, -0.6742,  0.    ,  0.6742,  1.4142]]))
+    """
+    y: xr.DataArray = _dispatch.local_response_norm(
+        da, axis=_axis(da, dim, parameters), **parameters
+    )
+    return y
+
+
+def local_response_norm_vjp(
+    da: xr.DataArray, g: Any, dim: Hashable = "channel", **parameters: Any
+) -> Any:
+    """The gradient: what a small change of x does to sum(g * y), y = local_response_norm(x, …).
+
+        dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
+
+    over the mirrored window. g is a DataArray of the dimensions of `da` in any order, with the
+    same labels where both have some, or an array of its shape. `parameters` are those of
+    `lrnorm.local_response_norm_vjp`. Errors and source: as `local_response_norm`, and ShapeError
+    where g does not fit.
+
+    >>> import xarray, lrnorm.xarray
+    >>> x, g = (xarray.DataArray(a, dims="channel") for a in ([1.0, 2.0, 3.0], [0.0, 0.0, 1.0]))
+    >>> lrnorm.xarray.local_response_norm_vjp(x, g).values.round(4)
+    array([-0.081, -0.162,  0.27 ])
+    """
+    return _dispatch.local_response_norm_vjp(da, g, axis=_axis(da, dim, parameters), **parameters)
+
+
+def local_response_norm_jvp(
+    da: xr.DataArray, t: Any, dim: Hashable = "channel", **parameters: Any
+) -> xr.DataArray:
+    """The directional derivative of y = local_response_norm(x, …) at x along t.
+
+        dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
+
+    t is as g of `local_response_norm_vjp`; `parameters` are those of
+    `lrnorm.local_response_norm_jvp`. Errors and source: as there.
+
+    >>> import xarray, lrnorm.xarray
+    >>> x, t = (xarray.DataArray(a, dims="channel") for a in ([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]))
+    >>> lrnorm.xarray.local_response_norm_jvp(x, t).values.round(4)
+    array([0.351, 0.189, 0.027])
+    """
+    axis = _axis(da, dim, parameters)
+    dy: xr.DataArray = _dispatch.local_response_norm_jvp(da, t, axis=axis, **parameters)
+    return dy
+
+
+def _axis(da: Any, dim: Hashable, parameters: dict[str, Any]) -> int:
+    """The number of the dimension."""
+    if isinstance(da, xr.Dataset):
+        raise KindError(
+            "x must be an xarray.DataArray, got a Dataset. Each of its variables: "
+            f"ds.map(lrnorm.xarray.local_response_norm, dim={dim!r})."
+        )
+    if not isinstance(da, xr.DataArray):
+        raise KindError(
+            f"x must be an xarray.DataArray, got {_kind(da)}. "
+            "For other arrays: lrnorm.local_response_norm."
+        )
+    if "axis" in parameters:
+        raise KindError(
+            f"a DataArray is normalized along a dimension by its name, got "
+            f"axis={parameters['axis']!r}. Pass dim=NAME, one of {_names(da)}; "
+            "lrnorm.local_response_norm(x, axis=…) takes its number."
+        )
+    if dim not in da.dims:
+        raise ShapeError(f"dim must be a dimension of x, one of {_names(da)}, got {dim!r}.")
+    return da.dims.index(dim)
+
+
+def _names(da: xr.DataArray) -> str:
+    return ", ".join(map(repr, da.dims)) or "none, for it is one number"
+
+
+# The front: what _dispatch calls with a spec.
+
+
+def forward(
+    x: xr.DataArray, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
+) -> xr.DataArray:
+    """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
+    if out is not None:
+        raise OutputError(
+            "out cannot be given for a DataArray. Leave it out, or give both arrays: "
+            "lrnorm.local_response_norm(x.data, out=y.data)."
+        )
+    axis = resolve_axis(axis, x.ndim)
+    return _labelled(x, _front(x).forward(x.data, spec, axis, dtype=dtype, out=None))
+
+
+def vjp(x: xr.DataArray, g: Any, spec: LRNSpec, axis: int | None = None) -> xr.DataArray:
+    """See `lrnorm.local_response_norm_vjp`."""
+    axis = resolve_axis(axis, x.ndim)
+    return _labelled(x, _front(x).vjp(x.data, _fitted(g, x, "g"), spec, axis))
+
+
+def jvp(x: xr.DataArray, t: Any, spec: LRNSpec, axis: int | None = None) -> xr.DataArray:
+    """See `lrnorm.local_response_norm_jvp`."""
+    axis = resolve_axis(axis, x.ndim)
+    return _labelled(x, _front(x).jvp(x.data, _fitted(t, x, "t"), spec, axis))
+
+
+def parameter_gradients(
+    x: xr.DataArray, g: Any, spec: LRNSpec, axis: int | None = None
+) -> dict[str, Any]:
+    """The derivatives of sum(g * y) by scale, beta and bias, as what x holds gives them."""
+    axis = resolve_axis(axis, x.ndim)
+    return _front(x).parameter_gradients(x.data, _fitted(g, x, "g"), spec, axis)
+
+
+def converted(x: xr.DataArray, dtype: str) -> xr.DataArray:
+    """x in the type of that name."""
+    return _labelled(x, _front(x).converted(x.data, dtype))
+
+
+def ones_like(x: xr.DataArray) -> xr.DataArray:
+    return _labelled(x, _front(x).ones_like(x.data))
+
+
+def joined(pieces: Iterable[xr.DataArray], like: xr.DataArray) -> xr.DataArray:
+    """Pieces of a batch as one array, with the labels of `like`."""
+    return _labelled(like, _front(like).joined((piece.data for piece in pieces), like.data))
+
+
+def _front(x: xr.DataArray) -> _dispatch.Front:
+    return cast(_dispatch.Front, _dispatch.front_of(x.data))  # never lists, which have no front
+
+
+def _labelled(x: xr.DataArray, values: Any) -> xr.DataArray:
+    """x with other values. Its encoding goes: it was chosen for the old ones, and could cut the
+    new ones to integers in a file."""
+    return x.copy(deep=False, data=values).drop_encoding()
+
+
+def _fitted(other: Any, x: xr.DataArray, name: str) -> Any:
+    """The array that goes with x's own."""
+    if isinstance(other, xr.DataArray):
+        other = _in_order(other, x, name)
+    front = _dispatch.front_of(other, name)
+    if front is not _front(x) and not isinstance(getattr(x, "chunks", None), tuple):
+        raise KindError(
+            f"{name} must hold the kind of array that x holds, {_kind(x.data)}, got "
+            f"{_kind(other)}. Pass x.chunk() for both to be lazy, or {name}.compute()."
+        )
+    return other
+
+
+def _kind(array: Any) -> str:
+    return f"{type(array).__module__}.{type(array).__qualname__}"
+
+
+def _in_order(other: xr.DataArray, x: xr.DataArray, name: str) -> Any:
+    """Its values, if its labels are those of x, with the dimensions in the order of those of x."""
+    if set(other.dims) != set(x.dims):
+        raise ShapeError(f"{name} must have the dimensions of x, {x.dims}, got {other.dims}.")
+    try:
+        xr.align(x, other, join="exact")
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ShapeError(
+            f"{name} must have the sizes and labels of x: {reason}. "
+            f"Pass {name}.reindex_like(x), or {name}.data if its labels do not matter."
+        ) from error
+    return other.transpose(*x.dims).data
