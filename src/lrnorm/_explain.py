@@ -203,10 +203,12 @@ def explain(
     shape = tuple(x.shape)
     axis = resolve_axis(axis, len(shape))
     # On no channels: the front's check of the dtype.
-    (front or lrnorm.numpy).forward(x[:0], specs[0], axis, dtype=None, out=None)
+    (front or lrnorm.numpy).forward(x[:0, ...], specs[0], axis, dtype=None, out=None)
     place = _position(index, shape)
     column = (*place[:axis], slice(None), *place[axis + 1 :])
-    values = tuple(map(float, x[column].tolist()))
+    line = x[column]
+    numbers_of = line.tolist() if hasattr(line, "tolist") else (line[c] for c in range(shape[axis]))
+    values = tuple(map(float, numbers_of))
     return Explanation(
         index=place,
         axis=axis,

@@ -205,11 +205,13 @@ input=(5, 1, 1))
         """y[c] = x[c] * (bias + alpha/(before + after + 1) * sum(x[j]**2))**-beta
 
         x is one of
+
             an array of rank 3, (channels, height, width)           → an array of its kind, dtype
             an array of rank 4: a batch                             → an array
             a list or tuple of arrays of rank 3, sizes may differ   → a list of arrays
             nested lists of three levels, or of four: a batch       → nested lists
             {"Input": any of these}                                 → the same as without
+
         and each example gives what it gives alone.
 
         Options
@@ -250,10 +252,10 @@ input=(5, 1, 1))
             return front.forward(x, self.spec, x.ndim - 3, dtype=result, out=None)
 
         def in_pieces(front: Front, x: Any) -> Any:
-            if batch_size is None or x.ndim == 3 or len(x) <= batch_size:
+            if batch_size is None or x.ndim == 3 or x.shape[0] <= batch_size:
                 return forward(front, x)
-            starts = range(0, len(x), batch_size)
-            return front.joined((forward(front, x[i : i + batch_size]) for i in starts), x)
+            ends = ((i, min(i + batch_size, x.shape[0])) for i in range(0, x.shape[0], batch_size))
+            return front.joined((forward(front, x[i:j, ...]) for i, j in ends), x)
 
         gpu = gpu_number(target_device)
         verb = in_pieces if gpu is None else on_gpu(in_pieces, gpu)
@@ -323,7 +325,7 @@ input=(5, 1, 1))
             # On no channels: the front's check of the dtype, in the name of this port and before
             # a conversion spoils the values in silence.
             with told_of(operand.where):
-                front.forward(array[:0], self.spec, 0, dtype=None, out=None)
+                front.forward(array[:0, ...], self.spec, 0, dtype=None, out=None)
         result = verb(front, *arrays)
         return result if fronts[0] else result.tolist()
 
