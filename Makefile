@@ -9,7 +9,7 @@ PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 
 PYTEST := $(BIN)/python -m pytest
 SANITIZED := tests/test_accuracy.py tests/test_function_arrays.py $(wildcard tests/test_threads.py)
 
-.PHONY: demo test slow lint bench asan tsan triton clean
+.PHONY: demo test slow lint docs bench instructions asan tsan triton clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,9 +38,36 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 	bash csrc/check_isolation.sh
 
-# What is measured, and with whom: benchmarks/README.md.
-bench: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/run.py
+# The site, into build/docs; what a link or a docstring names and is not there fails it.
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m sphinx -E -W --keep-going -q docs build/docs
+
+# docs/performance.md measured again, beside whichever rivals can be installed: benchmarks/README.md.
+RIVALS := torch $(filter-out torch,$(patsubst benchmarks/rivals/%.txt,%,$(wildcard benchmarks/rivals/*.txt)))
+RIVALS_PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-rivals/bin/python -m pip install --quiet
+ROUNDS ?= 7
+
+bench: .venv-rivals/lrnorm.stamp
+	.venv-rivals/bin/python benchmarks/evidence.py --rounds $(ROUNDS)
+	.venv-rivals/bin/python benchmarks/page.py
+
+.venv-rivals/bin/python:
+	$(PYTHON) -m venv .venv-rivals
+
+.venv-rivals/rivals.stamp: constraints.txt $(wildcard benchmarks/rivals/*.txt) | .venv-rivals/bin/python
+	for rival in $(RIVALS); do \
+	    $(RIVALS_PIP) -r benchmarks/rivals/$$rival.txt || echo "left out, as it cannot be installed here: $$rival"; \
+	done
+	touch $@
+
+# Beside lrnorm: bfloat16 for NumPy, and what the nets of examples/ import.
+.venv-rivals/lrnorm.stamp: $(SOURCES) .venv-rivals/rivals.stamp
+	$(RIVALS_PIP) '.[plot]' ml_dtypes scikit-image pillow -C build-dir=build/rivals
+	touch $@
+
+# Instructions for an element of the result, beside the numbers kept: the same in every run.
+instructions:
+	$(PYTHON) benchmarks/instructions.py
 
 # The core with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer, under
 # the tests of kernels and pool, each in an environment of its own. The interpreter is not

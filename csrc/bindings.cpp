@@ -9,6 +9,7 @@
 
 #include "blocks.h"
 #include "lrn.h"
+#include "xla.h"
 
 namespace nb = nanobind;
 using nb::literals::operator""_a;
@@ -189,6 +190,7 @@ NB_MODULE(_core, m) {
           "after"_a, "axis"_a, "fresh"_a = false, "threads"_a = 0);
     m.def("parameters", &parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
           "axis"_a, "threads"_a = 0);
+    m.def("xla_handler", [](const char* verb) { return nb::capsule(lrn::xla_handler(verb)); }, "verb"_a);
     m.def("isa_names", [] {
         nb::list names;
         for (int i = 0; i < lrn::isa_count(); ++i)

@@ -146,6 +146,13 @@ def test_ours_preallocated_is_ours_allocating(dtype, layout, verb):
     assert fresh.who.allocates
 
 
+def test_only_a_gradient_needs_a_second_array():
+    arrays = cases.make_arrays(TINY)
+    assert arrays.g is arrays.x
+    arrays = cases.make_arrays(dataclasses.replace(TINY, verb="vjp"))
+    assert not np.array_equal(arrays.g, arrays.x)
+
+
 def a_rival(build):
     return rivals.Rival(("numpy",), "numpy", False, build)
 
@@ -227,7 +234,11 @@ def test_unknown_rival_lists_those_there_are(capsys):
         (["--beta", "nan"], "beta must be a finite real number, got 'nan'"),
         (["--threads", "0"], "must be a positive integer, got '0'"),
         (["--suite", "promises", "--dtype", "float32"], "leave out --dtype"),
-        (["--suite", "promises", "--full"], "leave out --full"),
+        (["--suite", "promises", "--full"], "leave out --full, which is for --suite table"),
+        (["--suite", "promises", "--against", "jax"], "is for --suite table or sweeps"),
+        (["--suite", "sweeps", "--beta", "1"], "leave out --beta"),
+        (["--only", "window"], "--suite table has its own rows: leave out --only"),
+        (["--suite", "sweeps", "--only", "no"], "unknown sweep 'no'. There are: shapes, channels"),
         (["--beta", "0.75,"], "beta must be a finite real number, got ''"),
     ],
 )
@@ -300,6 +311,14 @@ def test_promises_are_met_missed_or_not_measured(quiet):
     text = promises.findings_text(found, ABOUT, 3)
     assert "| a | ≤ 1.5 | 1.50 | met | 2.00 |" in text
     assert "| e | ≥ 2 | – | not measured |" in text
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(0.5, "0.5 ns"), (999, "999 ns"), (1500, "1.5 µs"), (2.34e6, "2.34 ms"), (1.39e9, "1.39 s")],
+)
+def test_times_are_said_in_the_unit_that_suits(ns, text):
+    assert report.time_text(ns) == text
 
 
 def unable(*_):

@@ -192,7 +192,7 @@ def test_pictures_and_archives(lrn):
         ("x.npy --dtype int8", "dtype must be float16, bfloat16, float32 or float64, got int8"),
         ("x.npy --size 5", "unrecognized arguments: --size 5"),
         ("x.npy -o x.npy", "x.npy exists and is left as it is. To replace it pass --force"),
-        ("x.npy -o y.txt", "must be one of .npy .npz .png .jpg .jpeg, got '.txt'"),
+        ("x.npy -o y.txt", "must be one of .npy .npz .zarr .png .jpg .jpeg, got '.txt'"),
         ("x.npy -o y.png", "a picture takes (1 or 3 channels, height, width), got (2, 6, 5, 4)"),
         ("x.npy -o no/y.npy", "there is no folder"),
         ("x.npy --key a", "has no array 'a'"),

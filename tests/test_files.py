@@ -14,7 +14,7 @@ from on_disk import saved
 from PIL import Image
 
 import lrnorm
-from lrnorm import files
+from lrnorm import _pieces, files
 
 
 def npy_bytes(array):
@@ -31,7 +31,7 @@ def npy_bytes(array):
     ("shape", "axis"), [((5, 6, 7), None), ((3, 4, 5, 6), None), ((9, 8, 5), -1), ((40,), 0)]
 )
 def test_the_bytes_are_those_of_one_call(tmp_path, monkeypatch, rng, piece, shape, axis):
-    monkeypatch.setattr(files, "PIECE", piece)
+    monkeypatch.setattr(_pieces, "PIECE", piece)
     x = rng.normal(size=shape)
     for i, kind in enumerate((x, x.astype("f4"), np.asfortranarray(x), x.astype(">f2"), x > 0)):
         source, target = saved(tmp_path, kind, f"{i}.npy"), tmp_path / f"y{i}.npy"
@@ -54,8 +54,8 @@ def test_pieces_cover_everything_once(shape, data, piece, order):
     channels = data.draw(st.integers(0, len(shape) - 1))
     x = np.zeros(shape, order=order)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "PIECE", piece)
-        pieces = files._pieces(x, channels)
+        patch.setattr(_pieces, "PIECE", piece)
+        pieces = _pieces.cut(x, channels)
     for index in pieces:
         x[index] += 1
         assert x[index].shape[channels] == shape[channels]
@@ -64,10 +64,10 @@ def test_pieces_cover_everything_once(shape, data, piece, order):
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "PIECE", 2**14)
+    monkeypatch.setattr(_pieces, "PIECE", 2**14)
     source = saved(tmp_path, np.ones((16, 500, 500), "f4"))  # 16 MB
     released = []
-    monkeypatch.setattr(files, "_release", lambda a: released.append(os.path.basename(a.filename)))
+    monkeypatch.setattr(_pieces, "release", lambda a: released.append(os.path.basename(a.filename)))
     tracemalloc.start()
     try:
         files.apply(source, tmp_path / "y.npy")
@@ -88,7 +88,7 @@ def test_pages_of_a_mapped_file_are_let_go(tmp_path):
     before = shared()
     assert x.sum() == 2**22
     held = shared() - before
-    files._release(x)
+    _pieces.release(x)
     assert held > 2**24
     assert shared() - before < held / 4
     assert x.sum() == 2**22
@@ -98,7 +98,7 @@ def test_progress_is_a_bar_on_stderr(tmp_path, monkeypatch, capsys):
     source = saved(tmp_path, np.ones((3, 8, 8)))
     files.apply(source, tmp_path / "a.npy", progress=True)  # one piece: nothing to watch
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(files, "PIECE", 30)
+    monkeypatch.setattr(_pieces, "PIECE", 30)
     files.apply(source, tmp_path / "quiet.npy")
     assert capsys.readouterr().err == ""
     files.apply(source, tmp_path / "b.npy", progress=True)
@@ -196,7 +196,7 @@ def test_empty_arrays_go_through(tmp_path):
 
 
 def test_summary_is_what_numpy_says(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(files, "PIECE", 50)
+    monkeypatch.setattr(_pieces, "PIECE", 50)
     x = rng.normal(5, 2, size=(6, 7, 8)).astype("f4")
     x[1, 2, 3], x[0, 0, 0] = np.nan, np.inf
     [change] = files.summarize(saved(tmp_path, x), dtype="float64")
@@ -226,7 +226,7 @@ def test_stopped_half_way_leaves_what_was_there(tmp_path, monkeypatch, rng, stop
             raise stop
         return lrnorm.local_response_norm(x, **keywords)
 
-    monkeypatch.setattr(files, "PIECE", 20)
+    monkeypatch.setattr(_pieces, "PIECE", 20)
     monkeypatch.setattr(files, "local_response_norm", third_fails)
     with pytest.raises(stop if isinstance(stop, type) else lrnorm.FileError):
         files.apply(path, path, overwrite=True)

@@ -54,6 +54,7 @@ def refused(function: str, **words: Any) -> str:
         ("after", 2, "pass channel_window_size=(before, after)"),
         ("dim", 1, "write axis=1."),
         ("channel_axis", -1, "write axis=-1."),
+        ("data_format", "channels_last", "write axis=-1 for channels last, axis=1 for channels"),
     ],
 )
 def test_each_is_understood(function: str, word: str, value: Any, hint: str) -> None:

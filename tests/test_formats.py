@@ -181,7 +181,7 @@ def test_a_flipped_bit_in_an_npz_is_noticed(tmp_path):
     [
         ("none.npy", r"there is no file .*none\.npy\. Check its name"),
         ("folder.npy", "is a folder. Give the name of a file in it"),
-        ("x.tiff", r"must be one of \.npy \.npz \.png \.jpg \.jpeg, got '\.tiff'"),
+        ("x.tiff", r"must be one of \.npy \.npz \.zarr \.png \.jpg \.jpeg, got '\.tiff'"),
         ("x", r"must be one of .*, got none"),
         ("n" * 300 + ".npy", "there is no file"),
     ],

@@ -160,3 +160,63 @@ def test_drawings_are_written(tmp_path):
     assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ParameterError, match=re.escape("written as .svg or .png, got 'net.pdf'")):
         drawing.save(tmp_path / "net.pdf")
+
+
+PAIR = NetGraph(
+    {"a": A, "b": B},
+    [(NetPort("left"), "a", NetPort("calm")), (NetPort("right"), "b", NetPort("loud"))],
+    input={"left": (5, 4, 4)},
+)
+AROUND = NetGraph(
+    {"pair": PAIR, "tanh": TANH, "minus": np.subtract},
+    [
+        ("tanh", NetPort("pair", "right")),
+        (NetPort("picture"), NetPort("pair", "left")),
+        (NetPort("pair", "calm"), "minus"),
+        (NetPort("pair", "loud"), "minus"),
+        (NetPort("pair", "loud"), NetPort("also")),
+    ],
+)
+
+
+def test_ports_of_nets_inside_are_named_where_there_are_several():
+    top, full = information(AROUND, ["SummaryGraphic", "FullSummaryGraphic"])
+    told = {(a.source[1], a.target[1]): (a.text, a.head) for a in top.arrows}
+    assert told == {
+        ("picture", ("pair",)): ("5 × 4 × 4", "left"),
+        (("tanh",), ("pair",)): ("", "right"),
+        ("Input", ("tanh",)): ("", ""),
+        (("pair",), ("minus",)): ("loud", "Input2"),
+        (("pair",), "also"): ("loud", ""),
+        (("minus",), "Output"): ("", ""),
+    }
+    assert len(top.arrows) == len(told) + 1  # from the pair to the difference lead two
+    assert [top.boxes["layer", ("pair",)].takes, top.boxes["layer", ("pair",)].gives] == [
+        ("left", "right"),
+        ("calm: 5 × 4 × 4", "loud"),
+    ]
+    assert {arrow.head for arrow in full.arrows} == {"", "Input1", "Input2"}
+    outer = information(NetChain({"around": NetGraph({"p": PAIR})}), "SummaryGraphic")
+    assert {arrow.head for arrow in outer.arrows} == {"left", "right", ""}
+
+
+def test_texts_stand_apart_and_within_the_picture():
+    for depth in ("SummaryGraphic", "FullSummaryGraphic"):
+        root = ElementTree.fromstring(information(AROUND, depth).svg)
+        left, _, width, _ = map(float, root.attrib["viewBox"].split())
+        spans = []
+        for text in root.iter(f"{SVG}text"):
+            x, half = float(text.attrib["x"]), len(text.text) * 3.3
+            assert left <= x - half
+            assert x + half <= left + width
+            spans.append((float(text.attrib["y"]), x - half, x + half))
+        for i, (y, start, end) in enumerate(spans):
+            for other, its_start, its_end in spans[:i]:
+                assert abs(y - other) > 10 or end <= its_start or its_end <= start
+
+
+def test_arrows_that_pass_by_lie_within_the_picture():
+    drawing = information(WIDE, "SummaryGraphic")
+    left, _, width, _ = drawing._frame()
+    for line in drawing._lines:
+        assert all(left < point.x < left + width for point in line)

@@ -36,6 +36,9 @@ TOLERANCES = {
     "rounded total": Tolerance(
         0, 2**18, "the same for smaller types: powers good to 2**-36, added in float64"
     ),
+    "float32 total": Tolerance(
+        0, 2**33, "the same added in float32, by a library that is given no wider type"
+    ),
     "transposed": Tolerance(0, 400, "two sums of the same hundreds of products, in float64"),
     "difference": Tolerance(0, 2**29, "central differences in float64: half of the digits"),
     "long double": Tolerance(0, 2**-5, "64 bits of mantissa against 53, and a short sum"),

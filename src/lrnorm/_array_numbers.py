@@ -169,9 +169,8 @@ def _part(value: Any, axis: int, start: int, stop: int) -> Any:
 
 
 def _padded(xp: Any, value: Any, axis: int, before: int, after: int, fill: float) -> Any:
-    def border(width: int) -> Any:
-        shape = (*value.shape[:axis], width, *value.shape[axis + 1 :])
-        return xp.full(shape, fill, dtype=value.dtype, device=value.device)
+    def border(width: int) -> Any:  # no wider than the array itself
+        return xp.full_like(_part(value, axis, 0, width), fill)
 
     return xp.concat([border(before), value, border(after)], axis=axis)
 

@@ -52,6 +52,7 @@ _FRONT_MODULES = {
     ("torch", "Tensor"): "lrnorm.torch._front",
     ("jaxlib._jax", "ArrayImpl"): "lrnorm.jax._front",
     ("jax._src.core", "Tracer"): "lrnorm.jax._front",
+    ("cupy", "ndarray"): "lrnorm.array_api",
     ("dask.array.core", "Array"): "lrnorm.dask",
     ("xarray.core.dataarray", "DataArray"): "lrnorm.xarray",
 }
@@ -70,6 +71,8 @@ _WAYS_OUT = {
     "zarr": "pass x[...]",
     "numpy.ma": "pass x.filled(0): masked entries have no energy to give",
     "scipy": "pass x.toarray()",
+    "cupy": "pass cupy.asnumpy(x)",
+    "cupyx": "pass x.toarray()",
     "sparse": "pass x.todense()",
 }
 
@@ -99,6 +102,7 @@ _FOREIGN = {
     "after": "pass channel_window_size=(before, after), or spec=LRNSpec(…)",
     "dim": "write axis={value}",
     "channel_axis": "write axis={value}",
+    "data_format": "write axis=-1 for channels last, axis=1 for channels first",
 }
 
 

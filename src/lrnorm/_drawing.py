@@ -18,21 +18,25 @@ from typing import Any, NamedTuple
 from lrnorm._errors import MissingDependencyError, ParameterError
 
 Key = Any
-_CHAR, _LINE, _PAD, _GAP_X, _GAP_Y = 7.2, 17.0, 12.0, 34.0, 46.0
+_CHAR, _LINE, _PAD, _GAP_X, _GAP_Y = 7.2, 17.0, 12.0, 34.0, 52.0
 _BEND = 18.0  # the room that a passing arrow takes
 _SWEEPS = 24
 _FILLS = {"port": "#eef3fb", "layer": "#ffffff", "net": "#f6f1e7"}
 
 
 class Box(NamedTuple):
-    """What is drawn for a layer or a port."""
+    """What is drawn for a layer or a port. Each of the texts in `takes` and `gives` has a place of
+    its own at the upper or the lower edge, where arrows that bear it come in or leave."""
 
     lines: tuple[str, ...]
     kind: str = "layer"
+    takes: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
 
     @property
     def width(self) -> float:
-        return max(len(line) for line in self.lines) * _CHAR + 2 * _PAD
+        text = max(len(line) for line in self.lines) * _CHAR + 2 * _PAD
+        return max(text, *(sum(map(_room, names)) for names in (self.takes, self.gives)))
 
     @property
     def height(self) -> float:
@@ -40,11 +44,12 @@ class Box(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """An edge, from one box to another."""
+    """An edge, from one box to another, with what stands at its start and at its end."""
 
     source: Key
     target: Key
     text: str = ""
+    head: str = ""
 
 
 class _Bend(NamedTuple):
@@ -142,33 +147,41 @@ class Drawing:
     def _height(self, key: Key) -> float:
         return 0.0 if isinstance(key, _Bend) else self.boxes[key].height
 
-    def _line(self, chain: list[Key]) -> list[Point]:
-        """The corners of an arrow, from below one box to above the other, upright through the
+    @cached_property
+    def _lines(self) -> list[list[Point]]:
+        """The corners of every arrow, from below one box to above the other, upright through the
         rows between."""
-        first, *bends, last = chain
-        start, end = self.places[first], self.places[last]
-        points = [start._replace(y=start.y + self._height(first) / 2)]
-        for bend in bends:
-            at = self.places[bend]
-            half = max(map(self._height, self._rows[bend.row])) / 2
-            points += [at._replace(y=at.y - half), at._replace(y=at.y + half)]
-        return [*points, end._replace(y=end.y - self._height(last) / 2)]
+        lines = []
+        for arrow, (first, *bends, last) in zip(self.arrows, self._chains, strict=True):
+            start, end = self.places[first], self.places[last]
+            below = start.x + _place_of(arrow.text, self.boxes[first].gives)
+            points = [Point(below, start.y + self._height(first) / 2)]
+            for bend in bends:
+                at = self.places[bend]
+                half = max(map(self._height, self._rows[bend.row])) / 2
+                points += [at._replace(y=at.y - half), at._replace(y=at.y + half)]
+            above = end.x + _place_of(arrow.head, self.boxes[last].takes)
+            lines.append([*points, Point(above, end.y - self._height(last) / 2)])
+        return lines
 
+    @cached_property
     def _texts(self) -> list[tuple[Point, str]]:
-        """What stands beside the arrows: a text that all arrows from one box have stands once."""
-        texts: dict[tuple[Key, str], Point] = {}
-        for arrow, chain in zip(self.arrows, self._chains, strict=True):
-            start = self._line(chain)[0]
-            if arrow.text:
-                texts.setdefault((arrow.source, arrow.text), Point(start.x + 7, start.y + 19))
-        return [(at, text) for (_, text), at in texts.items()]
+        """What stands on the arrows, where they leave and where they come in; what several would
+        say at one place stands there once."""
+        texts: dict[tuple[Point, str], None] = {}
+        for arrow, line in zip(self.arrows, self._lines, strict=True):
+            start, end = line[0], line[-1]
+            texts[start._replace(y=start.y + 17), arrow.text] = None
+            texts[end._replace(y=end.y - 12), arrow.head] = None
+        return [(at, text) for at, text in texts if text]
 
     def _frame(self) -> tuple[float, float, float, float]:
         """Left, top, width, height."""
-        left = min(self.places[k].x - b.width / 2 for k, b in self.boxes.items())
-        right = max(self.places[k].x + b.width / 2 for k, b in self.boxes.items())
-        left = min([left, *(point.x for point in self.places.values())])
-        right = max([right, *(at.x + len(text) * _CHAR for at, text in self._texts())])
+        halves = [(self.places[key].x, box.width / 2) for key, box in self.boxes.items()]
+        halves += [(at.x, len(text) * _CHAR / 2) for at, text in self._texts]
+        halves += [(point.x, 0.0) for line in self._lines for point in line]
+        left = min(x - half for x, half in halves)
+        right = max(x + half for x, half in halves)
         bottom = max(self.places[k].y + b.height / 2 for k, b in self.boxes.items())
         return left - _PAD, 0.0, right - left + 2 * _PAD, bottom + _PAD
 
@@ -185,14 +198,13 @@ class Drawing:
             f'<rect x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{height:.0f}" '
             'fill="#fff"/>',
         ]
-        for chain in self._chains:
-            path = _curve(self._line(chain))
+        for points in self._lines:
+            path = _curve(points)
             parts.append(f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#tip)"/>')
         parts += [
-            f'<text x="{at.x:.1f}" y="{at.y:.1f}" fill="#555" font-size="11" stroke="#fff" '
-            'stroke-width="4" paint-order="stroke">'
-            f"{html.escape(text)}</text>"
-            for at, text in self._texts()
+            f'<text x="{at.x:.1f}" y="{at.y:.1f}" text-anchor="middle" fill="#555" font-size="11" '
+            f'stroke="#fff" stroke-width="5" paint-order="stroke">{html.escape(text)}</text>'
+            for at, text in self._texts
         ]
         for key, box in self.boxes.items():
             x, y = self.places[key]
@@ -241,16 +253,22 @@ class Drawing:
         figure = Figure((width / 72, height / 72), dpi=144)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(left, left + width), ylim=(top + height, top))
         axes.set_axis_off()
-        for chain in self._chains:
-            points = _controls(self._line(chain))
+        for corners in self._lines:
+            points = _controls(corners)
             codes = [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)]
             arrow = FancyArrowPatch(
                 path=Path(points, codes), arrowstyle="-|>", mutation_scale=8, color="#555555"
             )
             axes.add_patch(arrow)
-        for at, text in self._texts():
-            halo = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-            axes.text(at.x, at.y, text, size=9, color="#555555", va="baseline", bbox=halo)
+        for at, text in self._texts:
+            halo = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+            words: dict[str, Any] = {
+                "size": 9,
+                "color": "#555555",
+                "ha": "center",
+                "va": "baseline",
+            }
+            axes.text(at.x, at.y, text, bbox=halo, **words)
         for key, box in self.boxes.items():
             x, y = self.places[key]
             round_by = box.height / 2 if box.kind == "port" else 4
@@ -268,6 +286,19 @@ class Drawing:
                 bold = "bold" if i == 0 and len(box.lines) > 1 else "normal"
                 axes.text(x, base, line, size=9, ha="center", va="baseline", weight=bold)
         FigureCanvasAgg(figure).print_png(str(path))  # type: ignore[no-untyped-call]
+
+
+def _room(text: str) -> float:
+    """The width that a text takes beside others."""
+    return len(text) * _CHAR + _PAD
+
+
+def _place_of(text: str, texts: tuple[str, ...]) -> float:
+    """How far from the middle of an edge a text has its place: in the middle, if it has none."""
+    if text not in texts:
+        return 0.0
+    before = sum(map(_room, texts[: texts.index(text)]))
+    return before + _room(text) / 2 - sum(map(_room, texts)) / 2
 
 
 def _depths(boxes: Iterable[Key], arrows: Iterable[Arrow]) -> dict[Key, int]:

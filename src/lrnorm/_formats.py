@@ -10,7 +10,8 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,24 +19,22 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from lrnorm import _zarr
 from lrnorm._dispatch import array_of_lists
 from lrnorm._errors import FileError, KindError, LRNormError, MissingDependencyError, ShapeError
 
 Array = npt.NDArray[Any]
 PathLike = str | os.PathLike[str]
 
-
-@dataclass(frozen=True)
-class Format:
-    """How a kind of file is read, and written to a stream: what `write` returns is a remark."""
-
-    read: Callable[[Path], Any]
-    write: Callable[[IO[bytes], Any], str]
+# In an unfinished folder, what does not belong to the array.
+RECORDS = ".lrnorm"
 
 
 def ending(path: Path) -> str:
-    """The key in FORMATS of a file's name."""
+    """The key in FORMATS of a file's name; what lies in a .zarr is one."""
     suffix = path.suffix.lower()
+    if suffix not in FORMATS and _zarr.in_zarr(path):
+        return ".zarr"
     if suffix not in FORMATS:
         got = repr(path.suffix) if path.suffix else "none"
         raise FileError(f"the ending of {path} must be one of {' '.join(FORMATS)}, got {got}.")
@@ -51,7 +50,8 @@ def named(name: object) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from error
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """What an error of another library says, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")
 
@@ -59,7 +59,7 @@ def _reason(error: BaseException) -> str:
 @contextmanager
 def reading(source: Path) -> Iterator[None]:
     """Whatever a decoder makes of a bad file becomes a FileError."""
-    if os.path.isdir(source):
+    if os.path.isdir(source) and not _zarr.in_zarr(source):
         raise FileError(f"{source} is a folder. Give the name of a file in it.")
     if not os.path.exists(source):  # Path's own raises for a name too long
         raise FileError(f"there is no file {source}. Check its name and folder.")
@@ -68,9 +68,9 @@ def reading(source: Path) -> Iterator[None]:
     except LRNormError:
         raise
     except PermissionError as error:
-        raise FileError(f"{source} cannot be read: {_reason(error)}.") from error
+        raise FileError(f"{source} cannot be read: {reason(error)}.") from error
     except MemoryError as error:
-        raise FileError(f"{source} does not fit into memory: {_reason(error)}.") from error
+        raise FileError(f"{source} does not fit into memory: {reason(error)}.") from error
     except Exception as error:  # decoders raise nearly every kind there is, SyntaxError included
         if isinstance(error, ValueError) and "bject" in str(error):  # NumPy has two wordings
             raise FileError(
@@ -78,7 +78,7 @@ def reading(source: Path) -> Iterator[None]:
                 "Save numbers, for example numpy.save(path, x.astype('float32'))."
             ) from error
         raise FileError(
-            f"{source} is not a readable {source.suffix} file: {_reason(error)}. "
+            f"{source} is not a readable {source.suffix or '.zarr'} file: {reason(error)}. "
             "It may be cut short, or of another kind than its name says."
         ) from error
 
@@ -97,10 +97,9 @@ def writing(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     ...     os.listdir(folder)
     ['note']
     """
-    target = Path(os.path.realpath(path))  # of a link, the file it leads to is replaced
-    partial = target.with_name(target.name + ".partial")
+    target, partial = places(path)
     check_free(path, overwrite)
-    stream = _new(path, partial)
+    stream = _new(path, partial, _open_new)
     try:
         with stream:
             yield stream
@@ -113,22 +112,89 @@ def writing(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     except BaseException as error:  # Ctrl-C too
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, LRNormError):
-            raise FileError(f"{path} cannot be written: {_reason(error)}.") from error
+            raise cannot_be_written(path, error) from error
         raise
 
 
-def _new(path: PathLike, partial: Path) -> IO[bytes]:
+@contextmanager
+def writing_folder(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+    """The same for a folder: an empty one, put in place when the block ends."""
+    target, partial = places(path)
+    check_free(path, overwrite)
+    _new(path, partial, Path.mkdir)
+    try:
+        yield partial
+        put_folder(partial, target, overwrite)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, LRNormError):
+            raise cannot_be_written(path, error) from error
+        raise
+
+
+def places(path: PathLike) -> tuple[Path, Path]:
+    """Where the output goes, and where it stands until it is whole."""
+    target = Path(os.path.realpath(path))  # of a link, what it leads to is replaced
+    return target, target.with_name(target.name + ".partial")
+
+
+def put_folder(partial: Path, target: Path, overwrite: bool) -> None:
+    """A finished folder under its name, in place of what has it. What is not to stay, the old one
+    too, is under RECORDS then; a kill at any point leaves it and the new one whole."""
+    _sync(partial)
+    check_free(target, overwrite)
+    old = partial / RECORDS / "replaced"
+    replaces = target.exists()
+    if replaces:
+        old.parent.mkdir(exist_ok=True)
+        os.rename(target, old)
+    try:
+        os.rename(partial, target)
+    except OSError:
+        if replaces:
+            os.rename(old, target)
+        raise
+    _sync_one(target.parent)
+    shutil.rmtree(target / RECORDS, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Until every file of the folder is on the disk."""
+    with ThreadPoolExecutor(8) as pool:  # waiting for the disk is all that they do
+        for root, _, names in os.walk(folder):
+            list(pool.map(_sync_one, (Path(root, name) for name in names)))
+            _sync_one(Path(root))
+
+
+def _sync_one(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def cannot_be_written(path: PathLike, error: BaseException) -> FileError:
+    """The error for what the system refuses."""
+    return FileError(f"{path} cannot be written: {reason(error)}.")
+
+
+def _open_new(partial: Path) -> IO[bytes]:
+    return open(partial, "x+b")
+
+
+def _new(path: PathLike, partial: Path, make: Callable[[Path], Any]) -> Any:
     if not partial.parent.is_dir():
         raise FileError(f"{path} cannot be written: there is no folder {partial.parent}.")
     try:
-        return open(partial, "x+b")
+        return make(partial)
     except FileExistsError as error:
         raise FileError(
             f"{partial} exists: another run is writing it, or one was killed. "
             "Delete it if no other is running."
         ) from error
     except OSError as error:
-        raise FileError(f"{path} cannot be written: {_reason(error)}.") from error
+        raise cannot_be_written(path, error) from error
 
 
 def reserve(stream: IO[bytes], size: int) -> None:
@@ -141,8 +207,10 @@ def reserve(stream: IO[bytes], size: int) -> None:
 
 def check_free(path: PathLike, overwrite: bool) -> None:
     """Raise a FileError where writing to `path` would take something away."""
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not _zarr.in_zarr(Path(path)):
         raise FileError(f"{path} is a folder. Give the name of a file in it.")
+    if os.path.isdir(path) and os.listdir(path) and not _zarr.is_zarr(Path(path)):
+        raise FileError(f"{path} is a folder of other things than an array. Give another name.")
     if os.path.exists(path) and not overwrite:
         raise FileError(
             f"{path} exists and is left as it is. To replace it pass --force "
@@ -291,11 +359,44 @@ def _write_jpg(stream: IO[bytes], array: Any) -> str:
     return _write_picture(stream, array, "JPEG", quality=95, subsampling=0)
 
 
+# Zarr
+
+
+def map_zarr(source: Path) -> _zarr.Stored:
+    """The array of a .zarr, read where it is indexed."""
+    with reading(source):
+        return _zarr.Stored(source)
+
+
+def _read_zarr(source: Path) -> Array:
+    return map_zarr(source)[...]
+
+
+def _write_zarr(folder: Path, array: Any) -> str:
+    array = numbers(array)
+    _zarr.create(folder, array.shape, array.dtype, "auto")
+    if array.size:
+        _zarr.Stored(folder, "r+")[...] = array
+    return f"{shape_text(array.shape)}, {array.dtype}"
+
+
 PICTURES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a kind of file is read, how it is written to what `place` gives, a stream or a folder,
+    and put in place. What `write` returns is a remark."""
+
+    read: Callable[[Path], Any]
+    write: Callable[[Any, Any], str]
+    place: Callable[..., AbstractContextManager[Any]] = writing
+
 
 FORMATS = {
     ".npy": Format(_read_npy, _write_npy),
     ".npz": Format(_read_npz, _write_npz),
+    ".zarr": Format(_read_zarr, _write_zarr, writing_folder),
     ".png": Format(_read_picture, _write_png),
     ".jpg": Format(_read_picture, _write_jpg),
     ".jpeg": Format(_read_picture, _write_jpg),

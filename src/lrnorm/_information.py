@@ -46,6 +46,15 @@ class Link(NamedTuple):
     shape: Shape | None = None
 
 
+class Inner(NamedTuple):
+    """A net inside: its ports, and the values at them, each by the layer that makes it, () for the
+    ports of the whole, and the port there."""
+
+    type: str
+    inputs: Mapping[str, tuple[Path, str]]
+    outputs: Mapping[str, tuple[Path, str]]
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a layer or net tells about itself; every property is computed from this."""
@@ -57,7 +66,7 @@ class Facts:
     arrays: Mapping[Path, Any]
     input_ports: Mapping[str, Shape | None]
     output_ports: Mapping[str, Shape | None]
-    parts: Mapping[Path, str] = field(default_factory=dict)  # nets inside, by path: their types
+    parts: Mapping[Path, Inner] = field(default_factory=dict)  # nets inside, by path
 
     @property
     def edges(self) -> tuple[tuple[Path, Path], ...]:
@@ -153,32 +162,18 @@ def _topology_hash(facts: Facts) -> str:
     return digest(sorted(digests.values()), sorted(map(origin, into[None])))
 
 
-def _drawing(facts: Facts, depth: int | None) -> Any:
-    """The layers down to that depth of nesting, None for all, with ports and shapes."""
-    from lrnorm._drawing import Arrow, Box, Drawing
+def _above(module: str) -> Any:
+    """What draws and what writes ONNX stand on this file: they are loaded when asked."""
+    from importlib import import_module
 
-    types = {path: leaf.type for path, leaf in facts.leaves.items()} | dict(facts.parts)
-    boxes: dict[Any, Box] = {("input", port): Box((port,), "port") for port in facts.input_ports}
-    for path in facts.leaves:
-        top = path[:depth]
-        kind = types[top]
-        lines = (" / ".join(map(str, top)), kind) if top else (kind,)
-        boxes[("layer", top)] = Box(lines, "net" if top in facts.parts else "layer")
-    boxes |= {("output", port): Box((port,), "port") for port in facts.output_ports}
-    arrows = {}
-    for link in facts.links:
-        ends = (
-            ("input", link.source_port) if link.source is None else ("layer", link.source[:depth]),
-            ("output", link.target_port) if link.target is None else ("layer", link.target[:depth]),
-        )
-        if ends[0] != ends[1]:
-            arrows[*ends, link.source_port] = Arrow(*ends, _known(link.shape))
-    return Drawing(boxes, tuple(arrows.values()))
+    return import_module(module)
 
 
-def _known(shape: Shape | None) -> str:
-    return shape_text(shape) if shape is not None and set(shape) - {None} else ""
-
+# Wolfram's names for what goes by another here.
+_ELSEWHERE = {
+    "mxnetnodegraph": "NodeGraph",
+    "mxnetnodegraphplot": "NodeGraphPlot",
+}
 
 _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "Arrays": lambda facts: dict(facts.arrays),
@@ -192,7 +187,7 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "ArraysTotalByteCount": _total_bytes,
     "ArraysTotalElementCount": lambda facts: sum(map(_elements, _distinct(facts))),
     "ArraysTotalSize": lambda facts: readable_size(_total_bytes(facts)),
-    "FullSummaryGraphic": lambda facts: _drawing(facts, None),
+    "FullSummaryGraphic": lambda facts: _above("lrnorm.net._drawn").drawn(facts, None),
     "InputForm": lambda facts: facts.expression,
     "InputPortNames": lambda facts: list(facts.input_ports),
     "InputPorts": lambda facts: dict(facts.input_ports),
@@ -203,6 +198,8 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "LayerTypeCounts": lambda facts: dict(
         collections.Counter(leaf.type for leaf in facts.leaves.values())
     ),
+    "NodeGraph": lambda facts: _above("lrnorm.onnx._node_graph").model_of(facts),
+    "NodeGraphPlot": lambda facts: _above("lrnorm.onnx._node_graph").drawing_of(facts),
     "OutputPortNames": lambda facts: list(facts.output_ports),
     "OutputPorts": lambda facts: dict(facts.output_ports),
     "Properties": lambda _: list(_PROPERTIES),
@@ -210,7 +207,7 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "RecurrentStatesCount": lambda _: 0,
     "RecurrentStatesPositionList": lambda _: [],
     "SharedArraysCount": _shared_count,
-    "SummaryGraphic": lambda facts: _drawing(facts, 1),
+    "SummaryGraphic": lambda facts: _above("lrnorm.net._drawn").drawn(facts, 1),
     "TopologyHash": _topology_hash,
 }
 
@@ -291,6 +288,11 @@ def _value(facts: Facts, prop: Any) -> Any:
         )
     if prop in _BY_NAME:
         return _BY_NAME[prop](facts)
+    if (ours := _ELSEWHERE.get(prop.replace("_", "").lower())) is not None:
+        raise ParameterError(
+            f"there is no property {prop!r}: the graph of elementary operations is {ours!r} here,"
+            " as ONNX."
+        )
     import difflib
 
     plain = {name.lower(): name for name in _PROPERTIES}
@@ -328,6 +330,9 @@ def information(layer: Any, prop: Any = None) -> Any:
     SummaryGraphic, FullSummaryGraphic
         A drawing of the layers, with nets inside as one box each, or laid open. It shows itself in
         notebooks; `.svg` is its text, `.save("net.png")` and `.save("net.svg")` write it.
+    NodeGraph, NodeGraphPlot
+        The graph of elementary operations as an onnx.ModelProto, of batches of any length, and its
+        drawing. A layer that ONNX cannot say is a ParameterError that names it.
     RecurrentStatesCount, RecurrentStatesPositionList
         0 and empty: no layer is recurrent.
     TopologyHash

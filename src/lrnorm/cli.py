@@ -49,8 +49,8 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()  # here, where a closed pipe can still be answered
     except SystemExit as stop:  # argparse, after --help
         return stop.code if isinstance(stop.code, int) else FAILED
-    except KeyboardInterrupt:
-        return _failed("interrupted; no unfinished output is left.", INTERRUPTED)
+    except KeyboardInterrupt as stop:  # what goes on later says so
+        return _failed(f"interrupted; {str(stop) or 'no unfinished output is left'}.", INTERRUPTED)
     except BrokenPipeError:
         _drop_stdout()
         return BROKEN_PIPE
@@ -154,8 +154,9 @@ def _apply(words: list[str]) -> int:
         description="Normalize an array or a picture: y = x · (bias + alpha/(2R+1) · Σ x²)^-beta, "
         "the sum over the R neighbouring channels on either side. Without -o nothing is written, "
         "and a table shows before and after.",
-        epilog="Files: .npy .npz .png .jpg. A picture is read as (channels, height, width) in "
-        "0 … 1, without its transparency, and written with its largest value at 255.",
+        epilog="Files: .npy .npz .zarr .png .jpg. A picture is read as (channels, height, width) "
+        "in 0 … 1, without its transparency, and written with its largest value at 255. A .npy or "
+        ".zarr goes through in pieces; into a .zarr, a run that was interrupted goes on.",
         allow_abbrev=False,
     )
     parser.add_argument("source", metavar="PICTURE-OR-ARRAY")
@@ -181,10 +182,17 @@ def _apply(words: list[str]) -> int:
         metavar="NAME",
         help="of an .npz, normalize this array; may be repeated. Without it: every array",
     )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have a Dask cluster do the pieces of a .zarr, for example tcp://10.0.0.1:8786",
+    )
     parser.add_argument("--plot", metavar="FILE", help="draw before and after (.png .pdf .svg)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
     given = parser.parse_args(_join_negatives(words))
     options = vars(given)
+    if given.scheduler is not None and given.output is None:
+        parser.error("--scheduler hands out what -o writes: give both")
     spec = _spec(given)
     work = {
         "spec": spec,
@@ -230,7 +238,7 @@ def _apply_and_draw(given: argparse.Namespace, work: dict[str, Any]) -> int:
         raise ParameterError(f"--plot must be a file of its own, got {given.plot} twice.")
     kind = plot.file_kind(given.plot)
     with files.writing(given.plot, overwrite=given.force) as stream:
-        x = files.first(given.source, keys=given.key)
+        x = files.first(given.source, keys=given.key, axis=work["axis"])
         plot.overview(x, work["spec"], axis=work["axis"]).savefig(stream, format=kind, dpi=120)
         text = _normalize(given, work)
     print(text)
@@ -242,7 +250,8 @@ def _normalize(given: argparse.Namespace, work: dict[str, Any]) -> str:
     from lrnorm import files
 
     if given.output is not None:
-        return files.apply(given.source, given.output, overwrite=given.force, **work)
+        work |= {"overwrite": given.force, "scheduler": given.scheduler}
+        return files.apply(given.source, given.output, **work)
     return _table(given.source, files.summarize(given.source, **work), work["spec"])
 
 

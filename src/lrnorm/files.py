@@ -2,6 +2,7 @@
 
     .npy            one array; large ones go through in pieces
     .npz            arrays by name
+    .zarr           one array in chunks; goes through in pieces, and on after an interruption
     .png .jpg       a picture: (channels, height, width) in 0 … 1
 
 Nothing is overwritten unless asked.
@@ -9,67 +10,48 @@ Nothing is overwritten unless asked.
 
 from __future__ import annotations
 
-import itertools
-import math
-import mmap
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lrnorm import _formats
-from lrnorm._dispatch import local_response_norm
-from lrnorm._errors import FileError, MissingDependencyError
+from lrnorm import _formats, _pieces, _zarr
+from lrnorm._dispatch import NUMBERS, local_response_norm
+from lrnorm._errors import FileError, LRNormError, MissingDependencyError, ParameterError
 from lrnorm._formats import Array, PathLike, writing
-from lrnorm._spec import resolve_axis
+from lrnorm._pieces import Source
+from lrnorm._spec import LRNSpec, resolve_axis
+from lrnorm._summary import Change, Summary, Tally
 
 __all__ = ["Change", "Summary", "apply", "first", "read", "summarize", "write", "writing"]
 
-PIECE = 2**23  # elements of a piece: 32 MiB of float32, enough for the disk and the threads
+# The arrays of a source by name, each loaded when its turn comes. Where a file is one array it
+# has the empty name.
+Members = Mapping[str, Callable[[], Source]]
 
-# The arrays of a source by name, each loaded when its turn comes. The one array of a .npy or of a
-# picture has the empty name.
-Members = Mapping[str, Callable[[], Array]]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What an array holds. The numbers are of its finite entries, nan where there are none."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    min: float
-    max: float
-    mean: float
-    std: float
-    not_finite: int
-
-
-@dataclass(frozen=True)
-class Change:
-    """One array before and after, with the axis of its channels; `name` is that in an .npz."""
-
-    name: str
-    axis: int
-    before: Summary
-    after: Summary
+# Read where they are indexed.
+_IN_PIECES: dict[str, Callable[[Path], Source]] = {
+    ".npy": _formats.map_npy,
+    ".zarr": _formats.map_zarr,
+}
 
 
 def read(path: PathLike) -> Any:
     """What a file holds.
 
-    A .npy gives its array, an .npz a dict of arrays by name. A picture gives float32 of shape
-    (channels, height, width) in 0 … 1: one channel for gray, else red, green and blue; upright as
-    its EXIF data say; transparency is left out.
+    A .npy or .zarr gives its array, an .npz a dict of arrays by name. A picture gives float32 of
+    shape (channels, height, width) in 0 … 1: one channel for gray, else red, green and blue;
+    upright as its EXIF data say; transparency is left out.
 
     Errors: FileError (an OSError) for a file that is missing, damaged, of an unknown ending, or
-    that holds Python objects; MissingDependencyError (an ImportError) without Pillow for pictures.
+    that holds Python objects, and for a group of Zarr, whose arrays are named as x.zarr/name;
+    MissingDependencyError (an ImportError) without Pillow for pictures, or Zarr for .zarr.
 
     >>> import os, tempfile, lrnorm
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -104,8 +86,8 @@ def write(path: PathLike, array: Any, *, overwrite: bool = False) -> str:
     """
     target = Path(path)
     kind = _formats.FORMATS[_formats.ending(target)]
-    with writing(target, overwrite=overwrite) as stream, _formats.named(target):
-        remark = kind.write(stream, array)
+    with kind.place(target, overwrite=overwrite) as place, _formats.named(target):
+        remark = kind.write(place, array)
     return f"wrote {target}: {remark}"
 
 
@@ -118,17 +100,25 @@ def apply(
     keys: Collection[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    scheduler: Any = None,
     **parameters: Any,
 ) -> str:
     """Normalize a file into another: read, local_response_norm, write.
 
     `parameters` are alpha, beta, bias, channel_window_size, or spec; they, axis and dtype are
     those of `lrnorm.local_response_norm`. Of an .npz every array is normalized, or those named in
-    `keys` while the others are copied as they are. A .npy goes through in pieces, in memory that
-    does not grow with it, to the same bytes as in one. source and target may be one file.
+    `keys` while the others are copied as they are. source and target may be one file.
     `progress` shows a bar on stderr. The result is a line that says what was written.
 
-    Errors: those of `read`, `write` and `local_response_norm`, led by the name of the file.
+    A .npy or .zarr goes through in pieces, in memory that does not grow with it, to the same values
+    as in one. A .zarr from a .zarr has its chunks, shards, codecs and attributes. A run into a
+    .zarr that is interrupted leaves NAME.partial, and the same call goes on from there; finished
+    chunks are not written again. `scheduler`, the address of a Dask scheduler, has the workers of
+    that cluster do the pieces of a .zarr.
+
+    Errors: those of `read`, `write` and `local_response_norm`, led by the name of the file;
+    FileError (an OSError) where NAME.partial is held by another run or is of other work;
+    DeviceError (a RuntimeError) where no scheduler answers.
 
     >>> import os, tempfile, lrnorm
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -141,6 +131,12 @@ def apply(
     source, target = Path(source), Path(target)
     kinds = _formats.ending(source), _formats.ending(target)
     _formats.check_free(target, overwrite)
+    mapped = kinds[0] in _IN_PIECES
+    if scheduler is not None and not (mapped and kinds[1] == ".zarr"):
+        raise ParameterError(
+            f"a scheduler hands out the chunks of a .zarr made from a .zarr or .npy, got {source} "
+            f"and {target}. Leave it out, or write a .zarr."
+        )
     parameters |= {"axis": axis, "dtype": dtype}
     with _opened(source) as members:
         chosen = _chosen(source, members, keys)
@@ -156,10 +152,12 @@ def apply(
         x = load()
         with _formats.named(_label(source, name)):
             result = _result_dtype(x, parameters)
-            if kinds != (".npy", ".npy"):
-                y = local_response_norm(x, **parameters)
-        if kinds == (".npy", ".npy"):
-            return _apply_npy(x, result, target, overwrite, progress, parameters)
+            if mapped and kinds[1] == ".npy":
+                return _apply_npy(x, result, target, overwrite, progress, parameters)
+            if mapped and kinds[1] == ".zarr":
+                whole = source, x, result
+                return _apply_zarr(*whole, target, overwrite, progress, parameters, scheduler)
+            y = local_response_norm(x[...], **parameters)
     opaque = kinds[0] not in _formats.PICTURES or not _formats.has_transparency(source)
     line = write(target, y, overwrite=overwrite)
     return line if opaque else f"{line}; transparency is left out"
@@ -193,18 +191,23 @@ def summarize(
             with _formats.named(_label(source, name)):
                 result = _result_dtype(x, parameters)
                 channels = resolve_axis(axis, x.ndim)
-                before, after = _Tally(), _Tally()
-                for index in _bar(_pieces(x, channels), progress, name or source.name):
-                    before.add(x[index])
-                    after.add(local_response_norm(x[index], **parameters))
-                    _release(x)
+                before, after = Tally(), Tally()
+                cuts = _pieces.cut(x, channels)
+                for index in _bar(cuts, len(cuts), progress, name or source.name):
+                    piece = x[index]
+                    before.add(piece)
+                    after.add(local_response_norm(piece, **parameters))
+                    _pieces.release(x)
             pair = before.summary(x.shape, x.dtype), after.summary(x.shape, result)
             changes.append(Change(name, channels, *pair))
     return changes
 
 
-def first(source: PathLike, *, keys: Collection[str] | None = None) -> Array:
-    """The first of the arrays that `apply` would normalize; of a .npy a map of the file.
+def first(
+    source: PathLike, *, keys: Collection[str] | None = None, axis: int | None = None
+) -> Array:
+    """The first of the arrays that `apply` would normalize; of a .npy a map of the file, of a
+    .zarr its first item: all channels, on `axis`, and the last two of the other axes.
 
     >>> import os, tempfile, lrnorm
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -215,7 +218,15 @@ def first(source: PathLike, *, keys: Collection[str] | None = None) -> Array:
     """
     source = Path(source)
     with _opened(source) as members:
-        return next(iter(_chosen(source, members, keys).values()))()
+        x = next(iter(_chosen(source, members, keys).values()))()
+        if not isinstance(x, _zarr.Stored):
+            return x
+        with _formats.named(source):
+            channels = resolve_axis(axis, x.ndim)
+        others = [i for i in range(x.ndim) if i != channels]
+        item = tuple(slice(0, 1) if i in others[:-2] else slice(None) for i in range(x.ndim))
+        with _formats.reading(source):
+            return x[item]
 
 
 def _label(source: Path, name: str) -> str:
@@ -225,8 +236,8 @@ def _label(source: Path, name: str) -> str:
 @contextmanager
 def _opened(source: Path) -> Iterator[Members]:
     kind = _formats.ending(source)
-    if kind == ".npy":
-        yield {"": partial(_formats.map_npy, source)}
+    if kind in _IN_PIECES:
+        yield {"": partial(_IN_PIECES[kind], source)}
         return
     if kind != ".npz":
         yield {"": partial(read, source)}
@@ -255,31 +266,15 @@ def _chosen(source: Path, members: Members, keys: Collection[str] | None) -> Mem
     return {name: load for name, load in members.items() if name in keys}
 
 
-def _result_dtype(x: Array, parameters: Mapping[str, Any]) -> np.dtype[Any]:
+def _result_dtype(x: Source, parameters: Mapping[str, Any]) -> np.dtype[Any]:
     """The dtype of the result, and every check of the arguments, before any work is done."""
     empty = _formats.numbers(np.empty((0,) * x.ndim, x.dtype))
     result: Array = local_response_norm(empty, **parameters)
     return result.dtype
 
 
-def _pieces(x: Array, channels: int) -> list[tuple[slice, ...]]:
-    """Indices that cut x, never between channels, into parts of about PIECE elements at most."""
-    steps, size = list(x.shape), x.size
-    # The slowest axes first, so that a piece is few long runs of the file.
-    for i in sorted(range(x.ndim), key=lambda i: -abs(x.strides[i])):
-        if i != channels and size > PIECE:
-            rest = size // steps[i]
-            steps[i] = max(1, PIECE // rest)
-            size = rest * steps[i]
-    cuts = (
-        [slice(start, start + step) for start in range(0, length, max(step, 1))]
-        for length, step in zip(x.shape, steps, strict=True)
-    )
-    return list(itertools.product(*cuts))
-
-
-def _bar(items: list[Any], progress: bool, title: str) -> Iterable[Any]:
-    if not progress or len(items) < 2:
+def _bar(items: Iterable[Any], count: int, progress: bool, title: str) -> Iterable[Any]:
+    if not progress or count < 2:
         return items
     try:
         from rich.console import Console
@@ -288,25 +283,18 @@ def _bar(items: list[Any], progress: bool, title: str) -> Iterable[Any]:
         raise MissingDependencyError(
             "the progress bar needs rich: pip install 'lrnorm[cli]'."
         ) from error
-    return track(items, title, console=Console(stderr=True))
-
-
-def _release(x: Array) -> None:
-    """Let go of the touched pages of a mapped file: they stay in the system's cache, but leave
-    the memory that this process holds."""
-    if isinstance(x.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        x.base.madvise(mmap.MADV_DONTNEED)
+    return track(items, title, total=count, console=Console(stderr=True))
 
 
 def _apply_npy(
-    x: Array,
+    x: Source,
     dtype: np.dtype[Any],
     target: Path,
     overwrite: bool,
     progress: bool,
     parameters: dict[str, Any],
 ) -> str:
-    fortran = x.flags.f_contiguous and not x.flags.c_contiguous
+    fortran = isinstance(x, np.ndarray) and x.flags.f_contiguous and not x.flags.c_contiguous
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": fortran,
@@ -320,13 +308,55 @@ def _apply_npy(
             offset = stream.tell()
             _formats.reserve(stream, offset + x.size * dtype.itemsize)
             y = np.memmap(stream, dtype, "r+", offset, x.shape, "F" if fortran else "C")
-            for index in _bar(
-                _pieces(x, resolve_axis(parameters["axis"], x.ndim)), progress, target.name
-            ):
+            cuts = _pieces.cut(x, resolve_axis(parameters["axis"], x.ndim))
+            for index in _bar(cuts, len(cuts), progress, target.name):
                 local_response_norm(x[index], out=y[index], **parameters)
-                _release(x)
-                _release(y)
+                _pieces.release(x)
+                _pieces.release(y)
             y.flush()
+    return f"wrote {target}: {_formats.shape_text(x.shape)}, {dtype}"
+
+
+def _apply_zarr(
+    source: Path,
+    x: Source,
+    dtype: np.dtype[Any],
+    target: Path,
+    overwrite: bool,
+    progress: bool,
+    parameters: dict[str, Any],
+    scheduler: Any,
+) -> str:
+    numbers = {name: parameters[name] for name in NUMBERS if name in parameters}
+    spec = parameters.get("spec") or LRNSpec.from_keywords(**numbers)
+    axis = resolve_axis(parameters["axis"], x.ndim)
+    place, folder = _formats.places(target)
+    work = _pieces.Work(os.path.realpath(source), str(folder), axis, spec, str(dtype))
+
+    def make() -> None:
+        if isinstance(x, _zarr.Stored):
+            _zarr.create_like(x, folder, dtype)
+        else:
+            _zarr.create(folder, x.shape, dtype, _pieces.chunks_for(x, axis))
+
+    try:
+        with _pieces.unfinished(folder, work, make):
+            y = _zarr.Stored(folder, "r+")
+            pieces = _pieces.left_to_do(folder, _pieces.pieces_of(y, axis, spec))
+            doing = (
+                _pieces.here(work, pieces)
+                if scheduler is None
+                else _pieces.on_cluster(work, pieces, scheduler)
+            )
+            for _ in _bar(doing, len(pieces), progress, target.name):
+                pass
+            _formats.put_folder(folder, place, overwrite)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"{folder} is left, and the same call goes on from there") from stop
+    except OSError as error:
+        if isinstance(error, LRNormError):
+            raise
+        raise _formats.cannot_be_written(target, error) from error
     return f"wrote {target}: {_formats.shape_text(x.shape)}, {dtype}"
 
 
@@ -344,7 +374,8 @@ def _apply_npz(
         zipfile.ZipFile(source) as old,
         zipfile.ZipFile(stream, "w") as new,
     ):
-        for member in _bar(old.infolist(), progress, target.name):
+        entries = old.infolist()
+        for member in _bar(entries, len(entries), progress, target.name):
             entry = zipfile.ZipInfo(member.filename)
             entry.compress_type = member.compress_type
             if member.filename in names:
@@ -360,39 +391,6 @@ def _apply_npz(
                     new.open(entry, "w", force_zip64=True) as out,
                 ):
                     shutil.copyfileobj(copied, out)
-        others = len(old.infolist()) - len(chosen)
+        others = len(entries) - len(chosen)
     rest = f", {others} more copied as they were" if others else ""
     return f"wrote {target}: {_formats.count_text(chosen)}{rest}"
-
-
-class _Tally:
-    """The numbers of a Summary, gathered piece by piece."""
-
-    def __init__(self) -> None:
-        self.count = self.not_finite = 0
-        self.min, self.max = math.inf, -math.inf
-        self.mean = self.squares = 0.0
-
-    def add(self, piece: Array) -> None:
-        values = piece.astype(np.float64, copy=False)
-        finite = np.isfinite(values)
-        if not finite.all():
-            self.not_finite += int(values.size - finite.sum())
-            values = values[finite]
-        if not values.size:
-            return
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, squares = float(values.mean()), float(values.var()) * values.size
-        step, total = mean - self.mean, self.count + values.size
-        self.squares += squares + step * step * self.count * values.size / total
-        self.mean += step * values.size / total
-        self.count = total
-        self.min = min(self.min, float(values.min()))
-        self.max = max(self.max, float(values.max()))
-
-    def summary(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Summary:
-        low, high, mean, std = math.nan, math.nan, math.nan, math.nan
-        if self.count:
-            low, high, mean = self.min, self.max, self.mean
-            std = math.sqrt(self.squares / self.count)
-        return Summary(shape, str(dtype), low, high, mean, std, self.not_finite)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -62,6 +63,10 @@ class Case:
         return self.shape if self.layout == "first" else (n, h, w, c)
 
     @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * {"float64": 8, "float32": 4}.get(self.dtype, 2)
+
+    @property
     def shape_text(self) -> str:
         return "×".join(map(str, self.shape))
 
@@ -75,7 +80,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Arrays:
-    """The input of a case and, for vjp, the gradient that comes in; both C-contiguous."""
+    """The input of a case and the gradient that comes in (forward: x again); C-contiguous."""
 
     x: Array
     g: Array
@@ -131,10 +136,11 @@ def make_arrays(case: Case) -> Arrays:
     """The arrays that every entrant of a case is timed on."""
     rng = np.random.default_rng(0)
     dtype = dtype_of(case)
-    x, g = (
-        rng.standard_normal(case.stored_shape, dtype=np.float32).astype(dtype) for _ in range(2)
+    x, *g = (
+        rng.standard_normal(case.stored_shape, dtype=np.float32).astype(dtype, copy=False)
+        for _ in range(1 if case.verb == "forward" else 2)
     )
-    return Arrays(x, g)
+    return Arrays(x, *g or [x])
 
 
 def _touched(x: Array) -> Array:

@@ -4,6 +4,7 @@ lrnorm bench                                  a few rows, in a minute or two
 lrnorm bench --against torch,onnxruntime --plot bench.png
 lrnorm bench --full --results benchmarks/results
 lrnorm bench --suite promises                 each promised figure, and whether it is met
+lrnorm bench --suite sweeps                   one thing varied at a time, in about ten minutes
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any
 
 import lrnorm
 from lrnorm._errors import FileError, LRNormError
-from lrnorm.bench import cases, promises, report
-from lrnorm.bench.cases import Case, Shape, Unable
-from lrnorm.bench.rivals import RIVALS, rival_entrant
+from lrnorm.bench import cases, promises, report, sweeps
+from lrnorm.bench.cases import Shape
+from lrnorm.bench.measure import measure_case
+from lrnorm.bench.rivals import RIVALS
 from lrnorm.bench.timing import ROUNDS
 
 # What a plain run measures: one picture that stays in the cache and sixteen that do not.
@@ -95,9 +97,16 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--suite",
-        choices=("table", "promises"),
+        choices=tuple(_SUITES),
         default="table",
-        help="table (default), or promises: each promised figure and whether it is met",
+        help="table (default); promises: each promised figure and whether it is met; sweeps: one "
+        "thing varied at a time, ten minutes",
+    )
+    add(
+        "--only",
+        type=_listed(_one_of("sweep", sweeps.NAMES)),
+        metavar="…",
+        help=f"of --suite sweeps: {', '.join(sweeps.NAMES)}",
     )
     add("--full", action="store_true", help="every shape, dtype, layout, beta, verb: takes hours")
     add("--shape", type=_listed(_shape), metavar="NxCxHxW,…", help="batch x channels x h x w")
@@ -106,7 +115,8 @@ def _parser() -> argparse.ArgumentParser:
         add(f"--{name}", type=read, metavar="…", help=", ".join(known))
     add("--beta", type=_listed(_beta), metavar="…", help="exponents, such as 0.75,0.6")
     add("--threads", type=_listed(_positive), metavar="…", help="thread counts, such as 1,2")
-    add("--rounds", type=_positive, default=ROUNDS, metavar="N", help=f"{ROUNDS} if left out")
+    rounds = f"{ROUNDS} if left out, {sweeps.ROUNDS} of sweeps"
+    add("--rounds", type=_positive, metavar="N", help=rounds)
     add(
         "--against",
         type=_listed(_one_of("rival", (*RIVALS, "none"))),
@@ -118,22 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(case: Case, names: Sequence[str], rounds: int) -> report.Row | None:
-    lrnorm.set_num_threads(case.threads)
-    try:
-        arrays = cases.make_arrays(case)
-    except Unable as error:
-        print(f"left out: {error}", file=sys.stderr)
-        return None
-    into, fresh, expected = cases.our_entrants(case, arrays)
-    entrants = [cases.copy_entrant(case, arrays), into, fresh]
-    absent = {}
-    for name in names:
-        try:
-            entrants.append(rival_entrant(name, case, arrays, expected))
-        except Unable as error:
-            absent[name] = str(error)
-    return report.measure_row(case, entrants, rounds, absent)
+def _rivals(arguments: argparse.Namespace) -> list[str]:
+    against = RIVALS if arguments.against is None else arguments.against
+    return [name for name in against if name != "none"]
 
 
 def _run_table(arguments: argparse.Namespace, save: Callable[[str, str], None]) -> str:
@@ -143,18 +140,18 @@ def _run_table(arguments: argparse.Namespace, save: Callable[[str, str], None]) 
         for name in _DEFAULTS
     }
     wanted = list(cases.every_case(*chosen.values()))
-    against = RIVALS if arguments.against is None else arguments.against
-    names = [name for name in against if name != "none"]
+    names = _rivals(arguments)
+    rounds = arguments.rounds or ROUNDS
     rows: list[report.Row] = []
     text = ""
     for number, case in enumerate(wanted, 1):
         print(f"[{number}/{len(wanted)}] {case}", file=sys.stderr, flush=True)
-        row = _measure(case, names, arguments.rounds)
+        row = measure_case(case, names, rounds)
         if row is None:
             continue
         rows.append(row)
-        text = report.table_text(rows, about, arguments.rounds)
-        save(report.csv_text(rows, about, arguments.rounds), text)
+        text = report.table_text(rows, about, rounds)
+        save(report.csv_text(rows, about, rounds), text)
     if arguments.plot and rows:
         report.draw(rows, about, arguments.plot)
     return text
@@ -162,20 +159,39 @@ def _run_table(arguments: argparse.Namespace, save: Callable[[str, str], None]) 
 
 def _run_promises(arguments: argparse.Namespace, save: Callable[[str, str], None]) -> str:
     about = report.machine()
+    rounds = arguments.rounds or ROUNDS
     findings: list[promises.Finding] = []
     rows: list[report.Row] = []
     text = ""
-    for found, row in promises.measure_promises(arguments.rounds):
+    for found, row in promises.measure_promises(rounds):
         for finding in found:
             print(f"{finding.promise.text}: {finding.verdict}", file=sys.stderr, flush=True)
         findings += found
         rows.append(row)
-        text = promises.findings_text(findings, about, arguments.rounds)
-        save(report.csv_text(rows, about, arguments.rounds), text)
+        text = promises.findings_text(findings, about, rounds)
+        save(report.csv_text(rows, about, rounds), text)
     return text
 
 
-_SUITES = {"table": _run_table, "promises": _run_promises}
+def _run_sweeps(arguments: argparse.Namespace, save: Callable[[str, str], None]) -> str:
+    about = report.machine()
+    rounds = arguments.rounds or sweeps.ROUNDS
+    rows: list[report.Row] = []
+    text = ""
+    for row in sweeps.measure_sweeps(arguments.only or sweeps.NAMES, _rivals(arguments), rounds):
+        rows.append(row)
+        text = report.table_text(rows, about, rounds)
+        save(report.csv_text(rows, about, rounds), text)
+    return text
+
+
+_SUITES = {"table": _run_table, "promises": _run_promises, "sweeps": _run_sweeps}
+# The options that choose rows or pictures, and the suites that take them.
+_TAKEN_BY = {
+    **dict.fromkeys((*_DEFAULTS, "full", "plot"), ("table",)),
+    "against": ("table", "sweeps"),
+    "only": ("sweeps",),
+}
 
 
 def main(argv: list[str]) -> int:
@@ -183,11 +199,12 @@ def main(argv: list[str]) -> int:
     parser = _parser()
     try:
         arguments = parser.parse_args(argv)
-        rows_chosen = [f"--{n}" for n in (*_DEFAULTS, "against", "plot") if getattr(arguments, n)]
-        if arguments.suite == "promises" and (rows_chosen or arguments.full):
-            parser.error(
-                f"--suite promises has its own rows: leave out {(rows_chosen or ['--full'])[0]}."
-            )
+        for name, suites in _TAKEN_BY.items():
+            if getattr(arguments, name) and arguments.suite not in suites:
+                parser.error(
+                    f"--suite {arguments.suite} has its own rows: leave out --{name}, which is for "
+                    f"--suite {' or '.join(suites)}."
+                )
     except SystemExit as stop:  # argparse has printed what is wrong, or the help
         return int(stop.code or 0)
     threads = lrnorm.show_config()["threads"]

@@ -17,15 +17,18 @@ from typing import Any
 import lrnorm
 from lrnorm._errors import FileError, MissingDependencyError, ParameterError
 from lrnorm.bench.cases import COPY, OURS, OURS_ALLOCATING, Case, Entrant, Who
-from lrnorm.bench.timing import BUSY_BELOW, Timing, interleave
+from lrnorm.bench.timing import BUSY_BELOW, LIMIT_S, Timing, interleave
 
 COLUMNS = (
-    *("date", "system", "cpu", "processors", "isa", "lrnorm", "numpy", "python"),
-    *("shape", "dtype", "layout", "beta", "alpha", "bias", "window", "verb", "threads"),
+    *("date", "system", "cpu", "processors", "last_cache", "isa", "lrnorm", "numpy", "python"),
+    *("sweep", "shape", "dtype", "layout", "beta", "alpha", "bias", "window", "verb", "threads"),
     *("entrant", "version", "entrant_threads", "allocates", "rounds", "calls"),
     *("min_ns", "median_ns", "over_copyto", "over_ours", "disagreement"),
     *("canary", "busy", "notes"),
 )
+
+OUR_COLOUR, CLOSE_COLOUR = "#c0392b", "#e59a8f"  # ours, and ours allocating
+RIVAL_COLOURS = ("#9aa5b1", "#c9b458", "#7fa88f", "#a884b8", "#c78d6b", "#6f8fc2", "#8a8a5c")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Row:
     columns: Sequence[tuple[Who, Timing]]
     canary: float | None
     absent: dict[str, str] = field(default_factory=dict)
+    sweep: str = ""  # the names of the sweeps it belongs to
 
     @property
     def busy(self) -> bool:
@@ -46,12 +50,18 @@ class Row:
 
 
 def measure_row(
-    case: Case, entrants: Sequence[Entrant], rounds: int, absent: dict[str, str]
+    case: Case,
+    entrants: Sequence[Entrant],
+    rounds: int,
+    absent: dict[str, str],
+    *,
+    limit_s: float = LIMIT_S,
+    sweep: str = "",
 ) -> Row:
     """Time every entrant of a case, interleaved."""
-    measured = interleave([entrant.batch for entrant in entrants], rounds)
+    measured = interleave([entrant.batch for entrant in entrants], rounds, limit_s=limit_s)
     columns = zip((entrant.who for entrant in entrants), measured.timings, strict=True)
-    return Row(case, list(columns), measured.canary, absent)
+    return Row(case, list(columns), measured.canary, absent, sweep)
 
 
 def machine() -> dict[str, Any]:
@@ -62,6 +72,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "processors": config["processors"],
+        "last_cache": last_cache() or "",
         **{name: config[name] for name in ("isa", "lrnorm", "numpy", "python")},
     }
 
@@ -73,6 +84,19 @@ def _cpu() -> str:
         return platform.processor()
     models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor())
+
+
+def last_cache() -> int | None:
+    """Bytes of the processor's largest cache, as the system tells them; None where it does not."""
+    found = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+    sizes = [path.read_text().strip() for path in found]
+    return max((int(size[:-1]) << {"K": 10, "M": 20}[size[-1]] for size in sizes), default=None)
+
+
+def free_memory() -> int:
+    """Bytes the system can give without pushing anyone out."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
 
 
 def ratio(top: Timing | None, bottom: Timing | None) -> float | None:
@@ -112,6 +136,7 @@ def csv_text(rows: Sequence[Row], about: dict[str, Any], rounds: int) -> str:
     for row in rows:
         shared = {
             **about,
+            "sweep": row.sweep,
             "canary": _number(row.canary),
             "busy": "" if row.canary is None else row.busy,
         }
@@ -143,8 +168,10 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _time(ns: float) -> str:
-    unit, name = next((u, n) for u, n in ((1e6, "ms"), (1e3, "µs"), (1, "ns")) if ns >= u or u == 1)
+def time_text(ns: float) -> str:
+    """Nanoseconds in the unit that suits."""
+    units = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns"))
+    unit, name = next((u, n) for u, n in units if ns >= u or u == 1)
     return f"{ns / unit:.3g} {name}"
 
 
@@ -188,7 +215,7 @@ def table_text(rows: Sequence[Row], about: dict[str, Any], rounds: int) -> str:
             if who.name in (OURS, OURS_ALLOCATING):
                 times = ratio(timing, row.timing(COPY, row.case))
             mark = "" if times is None else f" ({times:.2f}×)"
-            cells[who.name] = f"{_time(timing.min_ns)}{mark}"
+            cells[who.name] = f"{time_text(timing.min_ns)}{mark}"
             for note in _notes(who, timing, rounds):
                 cells[who.name] += "*"
                 remarks[f"{who.name}: {note}"] += 1
@@ -243,10 +270,9 @@ def draw(rows: Sequence[Row], about: dict[str, Any], path: Path) -> None:
     names = list(
         dict.fromkeys(who.name for row in rows for who, _ in row.columns if who.name != COPY)
     )
-    greys = ["#9aa5b1", "#c9b458", "#7fa88f", "#a884b8", "#c78d6b", "#6f8fc2", "#8a8a5c"]
-    colours = {OURS: "#c0392b", OURS_ALLOCATING: "#e59a8f"}
+    colours = {OURS: OUR_COLOUR, OURS_ALLOCATING: CLOSE_COLOUR}
     others = [name for name in names if name not in colours]
-    colours |= {name: greys[i % len(greys)] for i, name in enumerate(others)}
+    colours |= {name: RIVAL_COLOURS[i % len(RIVAL_COLOURS)] for i, name in enumerate(others)}
     bars = []  # (place, ratio, colour, text), from the top down
     ticks, place = [], 0.0
     for row in rows:

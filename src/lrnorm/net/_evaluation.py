@@ -81,11 +81,13 @@ class Evaluation:
         """Every layer, of what the edges bring to it; a dict of them where outputs are several.
 
         x is one of
+
             an array of one example: of the rank of the port, or of rank 3 where it is unknown
             an array of one rank more: a batch
             a list or tuple of examples                    → a list
             nested lists                                   → nested lists
             {"left": …, "right": …}, for several inputs, all of them batches or none
+
         and each example gives what it gives alone, if no layer makes them meet (as BatchNorm does
         while training). NumPy arrays give NumPy arrays whatever runs inside; tensors give tensors,
         and stay differentiable. A torch.nn.Module always gets a batch, a plain function one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lrnorm._information import Facts, Link, Path, Shape
+from lrnorm._information import Facts, Inner, Link, Path, Shape
 from lrnorm.net._nodes import Node, input_names
 from lrnorm.net._ports import Claim, Source, port_of
 from lrnorm.net._running import Flat
@@ -17,7 +17,7 @@ class Open(NamedTuple):
 
     flat: Flat
     named: Mapping[Path, Source]  # what NetPort(*path) reads
-    parts: Mapping[Path, str]  # nets inside, by path: their types
+    parts: Mapping[Path, Inner]  # nets inside, by path
     claims: tuple[Claim, ...]  # what nets inside know of shapes
 
 
@@ -27,7 +27,7 @@ def laid_open(layers: Mapping[Name, Any], nodes: Mapping[Name, Node], wiring: Wi
     feeds: dict[Path, tuple[Source, ...]] = {}
     made: dict[Source, Source] = {((), port): ((), port) for port in wiring.inputs}
     named: dict[Path, Source] = {}
-    parts: dict[Path, str] = {}
+    parts: dict[Path, Inner] = {}
     claims: list[Claim] = []
     for name in wiring.order:
         sources = tuple(made[source] for source in wiring.feeds[name])
@@ -47,8 +47,10 @@ def laid_open(layers: Mapping[Name, Any], nodes: Mapping[Name, Node], wiring: Wi
             for path, node in net._open.flat.nodes.items():
                 flat_nodes[name, *path] = node
                 feeds[name, *path] = tuple(map(lifted, net._open.flat.feeds[path]))
-            parts[(name,)] = type(net).__name__
-            parts |= {(name, *path): kind for path, kind in net._open.parts.items()}
+            whole = Inner(type(net).__name__, {p: ((), p) for p in fed}, net._open.flat.outputs)
+            for path, (kind, *ports) in ({(): whole} | dict(net._open.parts)).items():
+                taken, given = ({p: lifted(s) for p, s in some.items()} for some in ports)
+                parts[name, *path] = Inner(kind, taken, given)
             claims += [
                 Claim(lifted(source), shape, port_of((name, *source[0]), source[1]))
                 for source, shape in net._shapes.items()

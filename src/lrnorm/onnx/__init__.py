@@ -12,6 +12,7 @@ if find_spec("onnx") is None:
     raise MissingDependencyError("lrnorm.onnx needs the package onnx: pip install 'lrnorm[onnx]'.")
 
 from lrnorm.onnx._fuse import Chain, chains, fuse
+from lrnorm.onnx._load import load
 from lrnorm.onnx._specs import rewrite, specs, to_onnx
 
-__all__ = ["Chain", "chains", "fuse", "rewrite", "specs", "to_onnx"]
+__all__ = ["Chain", "chains", "fuse", "load", "rewrite", "specs", "to_onnx"]

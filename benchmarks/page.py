@@ -1,0 +1,278 @@
+"""Writes docs/performance.md and its figures from the CSV of evidence.py.
+
+python benchmarks/page.py [CSV] [--into FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import figures
+from results import OWN, TARGETS, Finding, Point, findings, is_of_layer, read
+
+from lrnorm.bench.cases import COPY, OURS_ALLOCATING
+from lrnorm.bench.report import about_text, time_text, write_whole
+from lrnorm.bench.rivals import RIVALS
+
+ROOT = Path(__file__).resolve().parents[1]
+CSV = ROOT / "benchmarks" / "results" / "sweeps.csv"
+
+# Why a row misses a target: the columns it has, and the reason. The first that fits holds.
+REASONS: tuple[tuple[dict[str, str], str], ...] = (
+    (
+        {"shape": "1×5×2×1"},
+        "ten numbers: what is timed is the call. Ours looks at its arguments each time; a rival's "
+        "graph was built for this one array beforehand",
+    ),
+)
+NO_REASON = "**no reason found yet**"
+
+# Each sweep: its heading, the column that varies, and what is to be known beside the table.
+SWEEPS: dict[str, tuple[str, str, str]] = {
+    "shapes": (
+        "Shapes of nets",
+        "shape",
+        "What nets have at their LRN layers, one picture and 16.",
+    ),
+    "channels": ("Number of channels", "shape", ""),
+    "pixels": ("Number of pixels", "shape", ""),
+    "batch": ("Number of pictures", "shape", ""),
+    "window": ("Width of the window", "window", ""),
+    "beta": ("Exponent", "beta", "0.5, 0.75 and 1 are short chains of square roots."),
+    "dtype": ("Type", "dtype", "A copy copies the type's own bytes."),
+    "layout": ("Place of the channels", "layout", "Axis 1 (first) or the last axis."),
+    "threads": ("Threads", "threads", "The copy has one; JAX and TensorFlow cannot be told."),
+    "verb": ("Forward and gradient", "verb", "vjp: from x and dy to dx, forward included."),
+    "tiny": ("Ten numbers", "shape", "What is timed is the call."),
+    "memory": (
+        "Arrays of twice the last cache",
+        "shape",
+        "Ours and the copy alone: with every rival the machine's memory would not do.",
+    ),
+}
+FIELDS = ("shape", "dtype", "layout", "beta", "window", "verb", "threads")
+ORDERS: dict[str, Callable[[str], Any]] = {
+    "shape": lambda text: [int(size) for size in text.split("×")],
+    "window": int,
+    "beta": float,
+    "threads": int,
+}
+SAID = {
+    "shape": "{}",
+    "dtype": "{}",
+    "verb": "{}",
+    "layout": "channels {}",
+    "threads": "threads: {}",
+}
+NET_WAYS = ("torch", OURS_ALLOCATING, "without LRN")
+
+HEAD = """\
+# Performance
+
+Written by `benchmarks/page.py` from `{csv}`; `make bench` measures again and rewrites it.
+
+{about}; last cache {cache}. Rivals: {rivals}.
+
+{closest}
+
+{pictures}
+## How to read it
+
+- Everyone in a row was timed in the same run, once a round, in another order each round; the
+  fastest round counts. Ratios travel between machines, times do not.
+- **copyto** is `np.copyto` of the same bytes into an existing array, on one thread: what memory
+  takes to be read and written once. **lrnorm** writes into an existing array, **lrnorm allocating**
+  into a fresh one; behind their times, those by the time of the copy.
+- A rival's number is its time by ours, with ours allocating where the rival does: ×5 took five
+  times as long. A dash: it cannot do this row; why stands below the table.
+- An array that fits into the last cache is compared with a copy inside that cache, which is faster
+  than memory. {cache_remark}
+- **busy**: in each round two threads hash a constant beside one thread that hashes it twice (the
+  canary). Where two threads were not 1.6 times as fast, others used the processors: do not trust
+  that row.
+- † marks what misses a target.
+
+## Targets
+
+"""
+
+FOOT = """
+## Measuring again
+
+    make bench                                                          everything, in 20 minutes
+    python benchmarks/evidence.py --only window,nets --csv part.csv     a part
+    python benchmarks/page.py                                           this page from the CSV kept
+
+`make bench` puts the rivals into an environment of their own; one that cannot be installed is left
+out. What the columns of the CSV mean: [benchmarks](../benchmarks/README.md).
+"""
+
+
+def names_of(points: Sequence[Point]) -> dict[str, str]:
+    """Entrant → its name with the version, for a rival."""
+    return {
+        name: name if name in OWN else f"{name} {time.version.split('+')[0]}".strip()
+        for point in points
+        for name, time in point.times.items()
+    }
+
+
+def reason(finding: Finding) -> str:
+    """Why this row misses its target."""
+    row = finding.point.row
+    for wanted, text in REASONS:
+        if all(row[column] == value for column, value in wanted.items()):
+            return text
+    if finding.point.busy:
+        return f"the machine was busy (canary {finding.point.canary:.2f}): measure again"
+    return NO_REASON
+
+
+def cell(point: Point, name: str, marked: bool) -> str:
+    """One entrant in one row of a table."""
+    if name not in point.times:
+        return "–"
+    time = point.times[name]
+    ratio = time.over_copy if name in OWN else time.over_ours
+    multiple = "" if ratio is None or name == COPY else f"×{figures.times(ratio)}"
+    text = f"{time_text(time.ns)} {multiple}".strip() if name in OWN else multiple
+    return f"**{text}** †" if marked else text
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)]
+
+
+def sweep_text(sweep: str, points: Sequence[Point], missed: Sequence[Finding]) -> str:
+    """A table: a row for each point, a column for everyone who takes part in any."""
+    heading, varies, remark = SWEEPS[sweep]
+    rows = [point for point in points if sweep in point.sweeps]
+    if varies in ORDERS:
+        rows.sort(key=lambda point: ORDERS[varies](point.row[varies]))
+    entrants = [n for n in (*OWN, *RIVALS) if any(n in point.times for point in rows)]
+    fixed = [f for f in FIELDS if f != varies and len({point.row[f] for point in rows}) == 1]
+    free = [f for f in FIELDS if f not in fixed]
+    common = ", ".join(SAID.get(f, f"{f} {{}}").format(rows[0].row[f]) for f in fixed)
+    marked = {(id(finding.point), finding.who) for finding in missed}
+    lines = []
+    for point in rows:
+        head = [point.row[f] for f in free]
+        head[-1] += " (busy)" if point.busy else ""
+        cells = [cell(point, name, (id(point), name) in marked) for name in entrants]
+        lines.append([*head, *cells])
+    text = [f"### {heading}", "", f"{common}. {remark}".strip(), ""]
+    text += table([*free, *entrants], lines)
+    absent = Counter(f"{name}: {why}" for point in rows for name, why in point.absent.items())
+    text += ["", *(f"- {line}" for line in absent)] if absent else []
+    return "\n".join(text)
+
+
+def nets_text(points: Sequence[Point]) -> str:
+    """Whole nets: with PyTorch's layer, with ours, with none."""
+    rows = [
+        [
+            f"{point.row['sweep']} {point.row['shape']}{' (busy)' if point.busy else ''}",
+            *(time_text(point.times[way].ns) for way in NET_WAYS),
+            f"×{figures.times(point.times['torch'].over_ours or 0)}",
+        ]
+        for point in points
+        if set(NET_WAYS) <= set(point.times)
+    ]
+    heads = ["", "with nn.LocalResponseNorm", "after lrnorm.torch.replace", "without LRN"]
+    said = "Forward, random weights, the same net in each column; last, the first by the second."
+    return "\n".join(["### Whole nets", "", said, "", *table([*heads, ""], rows)])
+
+
+def targets_text(found: Sequence[Finding]) -> str:
+    rows = []
+    for target in TARGETS:
+        of = [finding for finding in found if finding.target is target]
+        missed = sum(not finding.met for finding in of)
+        worst = figures.times(target.worst([f.figure for f in of])) if of else "–"
+        rows.append([target.text, target.bound_text, str(len(of)), worst, str(missed)])
+    return "\n".join(table(["target", "bound", "rows", "worst", "missed"], rows))
+
+
+def misses_text(missed: Sequence[Finding]) -> str:
+    """Every row that misses a target, with the reason."""
+    rows = [
+        [
+            str(f.point),
+            f.target.text.split(",")[0],
+            f"{f.who}: {figures.times(f.figure)} ({f.target.bound_text})",
+            reason(f),
+        ]
+        for f in missed
+    ]
+    return "\n".join(table(["row", "target", "measured", "reason"], rows))
+
+
+def closest_text(points: Sequence[Point]) -> str:
+    """What one sentence can say of all the rows."""
+    found = [(*point.closest, point) for point in points if point.closest]
+    if not found:
+        return "No rival was installed."
+    name, ratio, point = min(found, key=lambda row: row[1])
+    faster = sum(row[1] < 1 for row in found)
+    said = f"Of {len(found)} rows with rivals, {faster or 'none'} had one faster than lrnorm. "
+    return (
+        said + f"The closest: {name}, at {figures.times(ratio)} times the time of ours ({point})."
+    )
+
+
+def page_text(points: Sequence[Point], csv: str) -> str:
+    """The whole page."""
+    layer = [point for point in points if is_of_layer(point)]
+    nets = [point for point in points if not is_of_layer(point)]
+    found = findings(points)
+    missed = [finding for finding in found if not finding.met]
+    row = points[0].row
+    cache = points[0].last_cache
+    beyond = sum(cache is not None and point.nbytes >= 2 * cache for point in layer)
+    text = HEAD.format(
+        csv=csv,
+        about=about_text(row),
+        cache=figures.readable_bytes(cache) if cache else "unknown",
+        cache_remark=f"{beyond} of the {len(layer)} rows have arrays of twice that cache or more.",
+        rivals=", ".join(name for own, name in names_of(layer).items() if own not in OWN) or "none",
+        closest=closest_text(layer),
+        pictures="".join(
+            f"![{picture.says}](images/{name})\n\n"
+            for name, picture in figures.PICTURES.items()
+            if any(map(picture.chosen, points))
+        ),
+    )
+    text += targets_text(found) + "\n"
+    if missed:
+        text += f"\n{misses_text(missed)}\n"
+    text += "\n## Rows\n"
+    for sweep in SWEEPS:
+        if any(sweep in point.sweeps for point in layer):
+            text += f"\n{sweep_text(sweep, layer, missed)}\n"
+    if nets:
+        text += f"\n{nets_text(nets)}\n"
+    return text + FOOT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="docs/performance.md from the CSV of evidence.py")
+    parser.add_argument("csv", type=Path, nargs="?", default=CSV)
+    parser.add_argument("--into", type=Path, default=ROOT / "docs", help="docs if left out")
+    arguments = parser.parse_args()
+    points = read(arguments.csv)
+    if not points:
+        raise SystemExit(f"{arguments.csv} has no rows: measure with benchmarks/evidence.py first.")
+    figures.save(points, names_of(points), arguments.into / "images")
+    page = arguments.into / "performance.md"
+    csv = arguments.csv.resolve()
+    shown = csv.relative_to(ROOT) if csv.is_relative_to(ROOT) else csv.name
+    write_whole(page, page_text(points, str(shown)).encode())
+    print(f"{len(points)} rows in {page} and {arguments.into / 'images'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+#include "xla.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+
+#include "lrn.h"
+
+namespace {
+
+// What passes between XLA and a handler, version 0.1: each structure begins with its size and a list of
+// extensions. Later minor versions only add behind what stands here.
+namespace ffi {
+
+constexpr int major_version = 0, minor_version = 1;
+constexpr int metadata_extension = 1;
+constexpr int execute_stage = 3;
+constexpr int buffer_kind = 1, scalar_kind = 3;
+
+enum ElementType : int { s64 = 5, f16 = 10, f32 = 11, f64 = 12, bf16 = 16 };
+enum ErrorCode : int { invalid_argument = 3, resource_exhausted = 8 };
+
+struct Extension {
+    std::size_t struct_size;
+    int kind;
+    Extension* next;
+};
+
+struct Head {
+    std::size_t struct_size;
+    Extension* extension;
+};
+
+struct Version {
+    Head head;
+    int major, minor;
+};
+
+struct Metadata {
+    std::size_t struct_size;
+    Version version;
+    std::uint32_t traits;
+};
+
+struct MetadataExtension {
+    Extension base;
+    Metadata* metadata;
+};
+
+struct Error;
+
+struct ErrorArguments {
+    Head head;
+    const char* message;
+    int code;
+};
+
+struct Api {
+    Head head;
+    Version version;
+    const void* internal;
+    Error* (*create_error)(ErrorArguments*);
+};
+
+struct Buffer {
+    Head head;
+    int type;
+    void* data;
+    std::int64_t rank;
+    const std::int64_t* size;
+};
+
+struct Scalar {
+    int type;
+    const void* value;
+};
+
+struct Name {
+    const char* text;
+    std::size_t length;
+};
+
+struct Buffers {  // operands, results
+    Head head;
+    std::int64_t count;
+    const int* kinds;
+    void* const* items;
+};
+
+struct Attributes {
+    Head head;
+    std::int64_t count;
+    const int* kinds;
+    const Name* const* names;
+    void* const* values;
+};
+
+struct Frame {
+    Head head;
+    const Api* api;
+    void* context;
+    int stage;
+    Buffers operands, results;
+    Attributes attributes;
+};
+
+}  // namespace ffi
+
+struct Verb {
+    const char* name;
+    int arrays;                            // x alone, or x and a second of its shape
+    bool (*compute)(const lrn::Problem&);  // null for the one whose result is three numbers
+};
+
+constexpr Verb verbs[] = {
+    {"forward", 1, lrn::forward},
+    {"vjp", 2, lrn::vjp},
+    {"jvp", 2, lrn::jvp},
+    {"parameters", 2, nullptr},
+};
+
+class Call {
+public:
+    explicit Call(ffi::Frame& frame) : frame(frame) {}
+
+    ffi::Error* run(const Verb& verb) {
+        next = verb.arrays;
+        if (!read_coefficients() || !read_axis() || frame.operands.count != next || frame.results.count != 1)
+            return refused("lrnorm: the operands or attributes are not those of this verb");
+        if (!add(lrn::X, operand(0)) || (verb.arrays == 2 && !add(lrn::second, operand(1))) ||
+            (verb.compute && !add(lrn::out, result())))
+            return refused("lrnorm: the arrays differ in type or shape");
+        if (!verb.compute) return run_parameters();
+        return elements == 0 || verb.compute(problem) ? nullptr : no_memory();
+    }
+
+private:
+    ffi::Error* error(ffi::ErrorCode code, const char* message) const {
+        ffi::ErrorArguments arguments{{sizeof arguments, nullptr}, message, code};
+        return frame.api->create_error(&arguments);
+    }
+
+    ffi::Error* refused(const char* message) const { return error(ffi::invalid_argument, message); }
+
+    ffi::Error* no_memory() const {
+        return error(ffi::resource_exhausted, "lrnorm: no memory for a tile of the array");
+    }
+
+    static const ffi::Buffer* buffer(const ffi::Buffers& buffers, std::int64_t i) {
+        if (i >= buffers.count || buffers.kinds[i] != ffi::buffer_kind) return nullptr;
+        return static_cast<const ffi::Buffer*>(buffers.items[i]);
+    }
+    const ffi::Buffer* operand(std::int64_t i) const { return buffer(frame.operands, i); }
+    const ffi::Buffer* result() const { return buffer(frame.results, 0); }
+
+    template <class Value>
+    bool attribute(const char* name, ffi::ElementType type, Value& value) const {
+        const ffi::Attributes& all = frame.attributes;
+        for (std::int64_t i = 0; i < all.count; ++i) {
+            if (all.names[i]->length != std::strlen(name)) continue;
+            if (std::memcmp(all.names[i]->text, name, all.names[i]->length) != 0) continue;
+            const ffi::Scalar& scalar = *static_cast<const ffi::Scalar*>(all.values[i]);
+            if (all.kinds[i] != ffi::scalar_kind || scalar.type != type) return false;
+            std::memcpy(&value, scalar.value, sizeof value);
+            return true;
+        }
+        return false;
+    }
+
+    bool number(const char* name, double& value) {
+        if (attribute(name, ffi::f64, value)) return true;
+        const ffi::Buffer* from = operand(next++);
+        if (!from || from->rank != 0) return false;
+        if (from->type == ffi::f64) value = *static_cast<const double*>(from->data);
+        else if (from->type == ffi::f32) value = *static_cast<const float*>(from->data);
+        else return false;
+        return true;
+    }
+
+    bool read_coefficients() {
+        lrn::Coefficients& k = problem.coefficients;
+        return number("scale", k.scale) && number("beta", k.beta) && number("bias", k.bias) &&
+               attribute("before", ffi::s64, k.before) && attribute("after", ffi::s64, k.after) &&
+               k.before >= 0 && k.after >= 0;
+    }
+
+    bool read_axis() {
+        const ffi::Buffer* x = operand(0);
+        if (!x || x->rank < 1 || x->rank > lrn::max_rank) return false;
+        switch (x->type) {
+            case ffi::f32: problem.type = lrn::Type::f32; break;
+            case ffi::f64: problem.type = lrn::Type::f64; break;
+            case ffi::f16: problem.type = lrn::Type::f16; break;
+            case ffi::bf16: problem.type = lrn::Type::bf16; break;
+            default: return false;
+        }
+        if (!attribute("axis", ffi::s64, axis) || axis < 0 || axis >= x->rank) return false;
+        problem.rank = int(x->rank) - 1;
+        problem.channels = x->size[axis];
+        problem.threads = 0;
+        problem.fresh = true;  // XLA takes each result from the system, or from memory it had moments ago
+        for (const void*& pointer : problem.data) pointer = nullptr;
+        return true;
+    }
+
+    bool add(lrn::Operand which, const ffi::Buffer* array) {
+        const ffi::Buffer& x = *operand(0);
+        if (!array || array->type != x.type || array->rank != x.rank) return false;
+        problem.data[which] = array->data;
+        elements = 1;
+        for (std::int64_t a = x.rank - 1, to = problem.rank - 1; a >= 0; --a) {
+            if (array->size[a] != x.size[a]) return false;
+            if (a == axis) {
+                problem.channel_stride[which] = elements;
+            } else {
+                problem.size[to] = x.size[a];
+                problem.stride[to--][which] = elements;
+            }
+            elements *= x.size[a];
+        }
+        return true;
+    }
+
+    template <class Value>
+    void write(const lrn::ParameterGradients& total) const {
+        const double values[] = {total.scale, total.beta, total.bias};
+        for (int i = 0; i < 3; ++i) static_cast<Value*>(result()->data)[i] = Value(values[i]);
+    }
+
+    ffi::Error* run_parameters() {
+        const ffi::Buffer* to = result();
+        if (!to || to->rank != 1 || to->size[0] != 3 || (to->type != ffi::f32 && to->type != ffi::f64))
+            return refused("lrnorm: the result must be three numbers");
+        lrn::ParameterGradients total{0, 0, 0};
+        if (elements != 0 && !lrn::parameters(problem, total)) return no_memory();
+        to->type == ffi::f64 ? write<double>(total) : write<float>(total);
+        return nullptr;
+    }
+
+    ffi::Frame& frame;
+    lrn::Problem problem;  // sizes and strides stay unset beyond the rank
+    std::int64_t axis = 0, next = 0, elements = 0;
+};
+
+template <int verb>
+ffi::Error* handle(ffi::Frame* frame) {
+    ffi::Extension* extension = frame->head.extension;
+    if (extension && extension->kind == ffi::metadata_extension) {  // asked before the first call
+        ffi::Metadata& metadata = *reinterpret_cast<ffi::MetadataExtension*>(extension)->metadata;
+        metadata.version = {{sizeof(ffi::Version), nullptr}, ffi::major_version, ffi::minor_version};
+        metadata.traits = 0;
+        return nullptr;
+    }
+    return frame->stage == ffi::execute_stage ? Call(*frame).run(verbs[verb]) : nullptr;
+}
+
+constexpr ffi::Error* (*handlers[])(ffi::Frame*) = {handle<0>, handle<1>, handle<2>, handle<3>};
+static_assert(std::size(handlers) == std::size(verbs));
+
+}  // namespace
+
+void* lrn::xla_handler(const char* name) {
+    for (std::size_t i = 0; i < std::size(verbs); ++i)
+        if (std::strcmp(verbs[i].name, name) == 0) return reinterpret_cast<void*>(handlers[i]);
+    return nullptr;
+}

@@ -1,0 +1,66 @@
+"""What an array holds, in a few numbers gathered piece by piece."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an array holds. The numbers are of its finite entries, nan where there are none."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    min: float
+    max: float
+    mean: float
+    std: float
+    not_finite: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One array before and after, with the axis of its channels; `name` is that in an .npz."""
+
+    name: str
+    axis: int
+    before: Summary
+    after: Summary
+
+
+class Tally:
+    """The numbers of a Summary, gathered piece by piece."""
+
+    def __init__(self) -> None:
+        self.count = self.not_finite = 0
+        self.min, self.max = math.inf, -math.inf
+        self.mean = self.squares = 0.0
+
+    def add(self, piece: npt.NDArray[Any]) -> None:
+        values = piece.astype(np.float64, copy=False)
+        finite = np.isfinite(values)
+        if not finite.all():
+            self.not_finite += int(values.size - finite.sum())
+            values = values[finite]
+        if not values.size:
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, squares = float(values.mean()), float(values.var()) * values.size
+        step, total = mean - self.mean, self.count + values.size
+        self.squares += squares + step * step * self.count * values.size / total
+        self.mean += step * values.size / total
+        self.count = total
+        self.min = min(self.min, float(values.min()))
+        self.max = max(self.max, float(values.max()))
+
+    def summary(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Summary:
+        low, high, mean, std = math.nan, math.nan, math.nan, math.nan
+        if self.count:
+            low, high, mean = self.min, self.max, self.mean
+            std = math.sqrt(self.squares / self.count)
+        return Summary(shape, str(dtype), low, high, mean, std, self.not_finite)

@@ -1,0 +1,22 @@
+"""LRN for JAX: under jit, grad, vmap, shard_map, with numbers that may be traced.
+
+    y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
+
+The functions are those of `lrnorm` itself, where JAX arrays may go straight in too; these also
+take alpha, beta and bias as arrays, and differentiate by them.
+"""
+
+from lrnorm._errors import MissingDependencyError
+
+try:
+    import jax as jax
+except ImportError as error:
+    raise MissingDependencyError("lrnorm.jax needs JAX: pip install 'lrnorm[jax]'.") from error
+
+from lrnorm.jax._functional import (
+    local_response_norm,
+    local_response_norm_jvp,
+    local_response_norm_vjp,
+)
+
+__all__ = ["local_response_norm", "local_response_norm_jvp", "local_response_norm_vjp"]

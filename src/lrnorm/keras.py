@@ -1,0 +1,260 @@
+"""LRN as a Keras layer, on the PyTorch, JAX and TensorFlow backends.
+
+    y[c] = x[c] * (bias + alpha/(before + after + 1) * sum(x[j]**2)) ** -beta
+
+`import lrnorm.keras` is all that loading a saved model needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lrnorm._dispatch import ALPHA, BETA, BIAS, NUMBERS, RADIUS, explain_foreign, spec_of
+from lrnorm._errors import KindError, MissingDependencyError, ParameterError, ShapeError
+from lrnorm._spec import LRNSpec, is_integer, resolve_axis
+
+try:
+    import keras
+except ImportError as error:
+    raise MissingDependencyError(
+        "lrnorm.keras needs Keras 3 and the backend that KERAS_BACKEND names: "
+        "pip install 'lrnorm[keras]', and with it torch, jax or tensorflow."
+    ) from error
+
+__all__ = ["LocalResponseNormalization"]
+
+_LEARNABLE = ("alpha", "beta", "bias")
+_FIELDS = tuple(field.name for field in dataclasses.fields(LRNSpec))
+_WORDS_OF_LAYERS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
+
+# y of x, of scale, beta and bias (floats or tensors without axes), of a spec that tells the window,
+# and of the axis.
+_Normalized = Callable[[Any, tuple[Any, Any, Any], LRNSpec, int], Any]
+
+
+def _on_torch() -> _Normalized:
+    from lrnorm.torch._composed import Window
+    from lrnorm.torch._functional import coefficients_of, normalized
+
+    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
+        window = Window(*spec.ends(x.shape[axis]), axis)
+        return normalized(x, coefficients_of(1, *numbers, "bias"), window)
+
+    return y
+
+
+def _on_jax() -> _Normalized:
+    from lrnorm.jax._front import Coefficients, normalized
+
+    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
+        return normalized(x, Coefficients(*numbers), spec, axis, None)
+
+    return y
+
+
+def _in_operations() -> _Normalized:
+    """The formula in Keras's own operations, in float64: no square and no power of a smaller type
+    leaves its range."""
+    from keras import ops
+
+    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
+        wide = ops.cast(x, "float64")
+        scale, beta, bias = (ops.cast(number, "float64") for number in numbers)
+        energy = bias + scale * _window_sum(wide * wide, spec, axis)
+        return ops.cast(wide * ops.power(energy, -beta), x.dtype)
+
+    def _window_sum(v: Any, spec: LRNSpec, axis: int) -> Any:
+        """By sums of one, two, four … neighbours: it only adds, and its cost grows with the
+        logarithm of the window."""
+        channels = v.shape[axis]
+        before, after = (min(end, max(channels - 1, 0)) for end in spec.ends(channels))
+        width, length = before + after + 1, before + channels + after
+        sides = [(0, 0)] * len(v.shape)
+        sides[axis] = (before, after)
+        block, total, start, reach = ops.pad(v, sides), None, 0, 1
+
+        def part(first: int, last: int) -> Any:
+            return block[(slice(None),) * axis + (slice(first, last),)]
+
+        while True:
+            if width & reach:
+                piece = part(start, start + channels)
+                total = piece if total is None else total + piece
+                start += reach
+            if start == width:
+                return total
+            block = part(0, length - reach) + part(reach, length)
+            length, reach = length - reach, 2 * reach
+
+    return y
+
+
+_BACKENDS = {"torch": _on_torch, "jax": _on_jax}
+_normalized = _BACKENDS.get(keras.backend.backend(), _in_operations)()
+
+
+def _learned(learnable: Any) -> tuple[str, ...]:
+    if isinstance(learnable, bool):
+        return _LEARNABLE if learnable else ()
+    if not isinstance(learnable, Iterable):
+        raise KindError(
+            f"learnable must be True, False or names among {', '.join(_LEARNABLE)}, "
+            f"got {learnable!r}."
+        )
+    wanted = (learnable,) if isinstance(learnable, str) else tuple(learnable)
+    unknown = [name for name in wanted if name not in _LEARNABLE]
+    if unknown:
+        raise ParameterError(
+            f"learnable must be True, False or names among {', '.join(_LEARNABLE)}, "
+            f"got {unknown[0]!r}."
+        )
+    return tuple(name for name in _LEARNABLE if name in wanted)
+
+
+@keras.saving.register_keras_serializable(package="lrnorm")
+class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
+    """Divide each value by the energy of its neighbouring channels.
+
+        D[c] = bias + alpha/(before + after + 1) * sum(x[j]**2 for j in c-before … c+after)
+        y[c] = x[c] * D[c]**-beta
+
+    Input and output: any shape with a batch axis in front and channels along `axis`, the last one
+    as is Keras's habit; the number of channels is known when the layer is built, the other sizes
+    need not be. The output has the compute dtype of the layer's policy: float16, bfloat16, float32
+    or float64. Masks go through.
+
+    Arguments are those of `lrnorm.local_response_norm`. `learnable=True`, or the names of some
+    numbers, makes float32 weights of shape (1,) of alpha, beta and bias, which begin at the values
+    given; `spec` tells the numbers as they are now. Any argument of a Keras layer may follow.
+
+    On PyTorch and JAX these are the library's own kernels and gradients; on TensorFlow the formula
+    in Keras's operations, in float64, where float64 inputs hold while their squares do.
+
+    Errors: ShapeError, ParameterError (ValueErrors) and KindError (a TypeError), at construction
+    for the numbers, when built for the shape.
+
+    Source: Krizhevsky, Sutskever & Hinton (2012), section 3.3; the parameters are those of
+    Wolfram's LocalResponseNormalizationLayer.
+
+    >>> import keras
+    >>> from lrnorm.keras import LocalResponseNormalization
+    >>> layer = LocalResponseNormalization(alpha=2.0, beta=0.75, bias=0.5, channel_window_size=1)
+    >>> y = layer(keras.ops.array([[1.0, 2.0, 3.0]]))
+    >>> [round(float(value), 4) for value in y[0]]
+    [0.365, 0.3602, 0.5695]
+    """
+
+    def __init__(
+        self,
+        alpha: float = ALPHA,
+        beta: float = BETA,
+        bias: float = BIAS,
+        channel_window_size: int | tuple[int, int] = RADIUS,
+        spec: LRNSpec | None = None,
+        axis: int = -1,
+        learnable: bool | str | Iterable[str] = False,
+        **words: Any,
+    ) -> None:
+        name = "LocalResponseNormalization"
+        foreign = {word: value for word, value in words.items() if word not in _WORDS_OF_LAYERS}
+        if foreign:
+            known = (*NUMBERS, "spec", "axis", "learnable", *_WORDS_OF_LAYERS)
+            raise explain_foreign(name, foreign, known)
+        self._spec = spec_of(name, alpha, beta, bias, channel_window_size, spec, {})
+        if not is_integer(axis):
+            raise KindError(f"axis must be an integer, got {axis!r}.")
+        learned = _learned(learnable)
+        before, after = self._spec.before, self._spec.after
+        self._width = None if before is None or after is None else before + after + 1
+        if "alpha" in learned and self._width is None:
+            raise ParameterError(
+                "learnable alpha is divided by the width of the window, got a window that reaches "
+                f"to the end of the axis: {spec!r}. Give before and after as numbers."
+            )
+        super().__init__(**words)
+        self.supports_masking = True
+        self.axis = int(axis)
+        self.learnable = learned
+        # Weights, where they are learned, once the layer is built. _made_of is what makes the same
+        # layer again, in plain numbers.
+        self.alpha: Any
+        self.beta: Any = self._spec.beta
+        self.bias: Any = self._spec.bias
+        self._made_of: dict[str, Any]
+        if spec is None:
+            self.alpha = float(alpha)
+            window = before if before == after else [before, after]
+            self._made_of = {name: getattr(self, name) for name in _LEARNABLE}
+            self._made_of["channel_window_size"] = window
+        else:
+            self.alpha = spec.scale * self._width if self._width else None
+            self._made_of = {"spec": [getattr(spec, field) for field in _FIELDS]}
+
+    def build(self, input_shape: Any) -> None:
+        self._check_shape(input_shape)
+        for name in self.learnable:
+            weight = self.add_weight(
+                name=name,
+                shape=(1,),
+                dtype="float32",
+                initializer=keras.initializers.Constant(getattr(self, name)),
+                autocast=False,
+            )
+            setattr(self, name, weight)
+        self.built = True
+
+    def _check_shape(self, shape: Any) -> int:
+        """The axis of the channels, from 0."""
+        axis = resolve_axis(self.axis, len(shape))
+        if axis == 0:
+            raise ShapeError(
+                f"axis must be that of the channels, got {self.axis} for the shape {tuple(shape)}, "
+                "which is the batch. Pass another, for example axis=-1."
+            )
+        if shape[axis] is None:
+            raise ShapeError(
+                f"the number of channels must be known, got the shape {tuple(shape)} with axis "
+                f"{self.axis}. Give that size, for example in keras.Input."
+            )
+        return axis
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        self._check_shape(input_shape)
+        return tuple(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        x = keras.ops.cast(inputs, self.compute_dtype)
+        axis = self._check_shape(x.shape)
+        numbers = self._numbers(_tensor)
+        return _normalized(x, numbers, self._spec, axis)
+
+    def _numbers(self, of_weight: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
+        """scale, beta and bias, those learned as `of_weight` makes them of their weights."""
+        learned = {name: of_weight(getattr(self, name)) for name in self.learnable}
+        scale = learned["alpha"] / self._width if "alpha" in learned else self._spec.scale
+        return scale, learned.get("beta", self._spec.beta), learned.get("bias", self._spec.bias)
+
+    @property
+    def spec(self) -> LRNSpec:
+        """The five numbers, as they are now."""
+        if not self.built:
+            return self._spec
+        numbers = self._numbers(lambda weight: float(keras.ops.stop_gradient(_tensor(weight))))
+        return LRNSpec(*numbers, self._spec.before, self._spec.after)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"axis": self.axis, "learnable": list(self.learnable)}
+        return {**super().get_config(), **self._made_of, **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LocalResponseNormalization:
+        if config.get("spec") is not None:
+            config = {**config, "spec": LRNSpec(*config["spec"])}
+        return cls(**config)
+
+
+def _tensor(weight: Any) -> Any:
+    """A weight as a tensor without axes."""
+    return keras.ops.reshape(keras.ops.convert_to_tensor(weight), ())
