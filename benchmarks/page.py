@@ -192,7 +192,7 @@ def targets_text(found: Sequence[Finding]) -> str:
     for target in TARGETS:
         of = [finding for finding in found if finding.target is target]
         missed = sum(not finding.met for finding in of)
-        worst = figures.times(target.worst([f.figure for f in of])) if of else "–"
+        worst = f"{target.worst([f.figure for f in of]):.3g}" if of else "–"
         rows.append([target.text, target.bound_text, str(len(of)), worst, str(missed)])
     return "\n".join(table(["target", "bound", "rows", "worst", "missed"], rows))
 
@@ -203,7 +203,7 @@ def misses_text(missed: Sequence[Finding]) -> str:
         [
             str(f.point),
             f.target.text.split(",")[0],
-            f"{f.who}: {figures.times(f.figure)} ({f.target.bound_text})",
+            f"{f.who}: {f.figure:.3g} ({f.target.bound_text})",
             reason(f),
         ]
         for f in missed

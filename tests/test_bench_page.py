@@ -85,8 +85,9 @@ def test_the_page_names_machine_rivals_and_the_closest_row(tmp_path):
 
 
 def test_a_faster_rival_is_said_and_marked(tmp_path):
-    text = page_of(tmp_path, row_of(**USUAL, torch=10), row_of(TINY, "tiny", **USUAL))
-    assert "Of 1 rows with rivals, 1 had one faster than lrnorm." in text
+    text = page_of(tmp_path, row_of(**USUAL, torch=10), row_of(TINY, "tiny", **USUAL, jax=16.4))
+    assert "jax: 1.49 (≥ 1.5)" in text
+    assert "Of 2 rows with rivals, 1 had one faster than lrnorm." in text
     assert "**×0.5** †" in text
     assert "torch: 0.5 (≥ 1.5) | **no reason found yet** |" in text
 

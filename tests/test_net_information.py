@@ -201,9 +201,14 @@ def test_ports_of_nets_inside_are_named_where_there_are_several():
 
 
 def test_texts_stand_apart_and_within_the_picture():
+    known = AROUND.replace("pair", PAIR.replace(input=dict.fromkeys(PAIR.inputs, (5, 4, 4))))
     for depth in ("SummaryGraphic", "FullSummaryGraphic"):
-        root = ElementTree.fromstring(information(AROUND, depth).svg)
+        root = ElementTree.fromstring(information(known, depth).svg)
         left, _, width, _ = map(float, root.attrib["viewBox"].split())
+        drawing = information(known, depth)
+        for arrow, line in zip(drawing.arrows, drawing._lines, strict=True):
+            for key, point in ((arrow.source, line[0]), (arrow.target, line[-1])):
+                assert abs(point.x - drawing.places[key].x) < drawing.boxes[key].width / 2
         spans = []
         for text in root.iter(f"{SVG}text"):
             x, half = float(text.attrib["x"]), len(text.text) * 3.3

@@ -214,8 +214,10 @@ def test_zarr_and_dask_are_loaded_for_zarr_only(x):
     ids=str,
 )
 @pytest.mark.parametrize("largest", [10**9, 200])
-def test_the_bits_are_those_of_one_call(monkeypatch, x, spec, how, largest):
+@pytest.mark.parametrize("name", ["even", "wider than the axis", "open behind"])
+def test_the_bits_are_those_of_one_call(monkeypatch, x, specs, name, how, largest):
     monkeypatch.setattr(_pieces, "LARGEST", largest)
+    spec = specs[name]
     stored("x.zarr", x, **how)
     line = files.apply("x.zarr", "y.zarr", spec=spec)
     assert line == "wrote y.zarr: 4 × 12 × 10 × 9, float32"

@@ -141,7 +141,7 @@ def places(path: PathLike) -> tuple[Path, Path]:
 def put_folder(partial: Path, target: Path, overwrite: bool) -> None:
     """A finished folder under its name, in place of what has it. What is not to stay, the old one
     too, is under RECORDS then; a kill at any point leaves it and the new one whole."""
-    _sync(partial)
+    sync(partial)
     check_free(target, overwrite)
     old = partial / RECORDS / "replaced"
     replaces = target.exists()
@@ -158,7 +158,7 @@ def put_folder(partial: Path, target: Path, overwrite: bool) -> None:
     shutil.rmtree(target / RECORDS, ignore_errors=True)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Until every file of the folder is on the disk."""
     with ThreadPoolExecutor(8) as pool:  # waiting for the disk is all that they do
         for root, _, names in os.walk(folder):

@@ -193,7 +193,7 @@ def on_cluster(work: Work, pieces: list[Piece], scheduler: Any) -> Iterator[None
             f"there is no Dask scheduler at {scheduler}: {_formats.reason(error)}. "
             "`dask scheduler` starts one and prints its address."
         ) from error
-    with client:
+    with client, client.as_current():
         futures = client.map(partial(do_piece, work), pieces, pure=False, retries=2)
         try:
             for future in distributed.as_completed(futures):
