@@ -215,6 +215,9 @@ def test_extremes_join_before_the_exponent_is_applied(way: str) -> None:
     assert_close(y, [5**0.5], "forward")
     small = LRNSpec(0.0, 3.0, 1e-20, 0, 0)  # a power of 1e60
     assert_close(ours(np.float32([1e-30]), spec=small, axis=0), [1e30], "steep forward")
+    ones = LRNSpec(1.0, 0.5, 0.0, 1, 1)
+    for size in (1e-37, 1e-32, 1e-20, 1e37):
+        assert_close(ours(np.float32([size] * 2), spec=ones, axis=0), [0.5**0.5] * 2, "forward")
     halves = LRNSpec(1.0, 0.6, 0.0, 0, 0)  # float32 has no 0.6
     assert_close(ours(np.float32([1e15]), spec=halves, axis=0), [1e-3], "steep forward")
 

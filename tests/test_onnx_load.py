@@ -258,6 +258,15 @@ def test_one_number_for_all_is_one_for_each():
     assert load(model)(x[0]).shape == ()
 
 
+def test_a_batch_that_only_the_end_of_the_model_fixes_to_one():
+    nodes = [lrn("x", "a", name="n", **WORDS), node("Reshape", ["a", "s"], ["y"])]
+    shape = tensor(np.array([1, 42]), "s")
+    model = graph_of(nodes, [value("x", ["n", 7, 3, 2])], [value("y", [1, 42])], [shape])
+    x = sample(3, 7, 3, 2)
+    close(load(model)(x), norm(x).reshape(3, 42))
+    close(load(model)(x[0]), norm(x)[0].ravel())
+
+
 def test_inputs_without_a_batch_axis():
     nodes = [node("Mul", ["x", "k"], ["a"]), lrn("a", "y", name="n", **WORDS)]
     inputs = [value("x", ["n", 7, 3, 2]), value("k", [])]
@@ -291,6 +300,14 @@ def test_arrays_of_other_types_are_converted_or_refused():
     text = re.escape("layer 'segment1': 'x' takes int64, got float32. Convert it first")
     with pytest.raises(KindError, match=text):
         load(model)(sample(3))
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("Real64", "f8"), ("Real16", "f2"), ("Mixed", "f2")])
+def test_segments_compute_in_their_own_type_whatever_is_asked(name, dtype):
+    net, x = load(deep()), sample(2, 7, 4, 5)
+    y = net(x, working_precision=name)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, net(x), atol=1e-3)
 
 
 def test_tensors_in_tensors_out():

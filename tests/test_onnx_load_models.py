@@ -14,7 +14,7 @@ import lrnorm
 from lrnorm import FileError, KindError, LRNSpec, ParameterError
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper  # noqa: E402
 from onnx_models import (  # noqa: E402
@@ -38,6 +38,42 @@ from onnx_models import (  # noqa: E402
 
 load = lrnorm.onnx.load
 node = helper.make_node
+
+
+def random_model(random):
+    """A graph of nodes that each read any values before them, with constants among these."""
+    shape = ["n", 5, 3, 2]
+    values, nodes, kinds = ["p", "q", "k"], [], ["Add", "Sub", "Tanh", "LRN", "LRN", "Constant"]
+    for i in range(random.integers(4, 14)):
+        kind, read = random.choice(kinds), [str(v) for v in random.choice(values, 2)]
+        if kind == "LRN":
+            nodes.append(lrn(read[0], f"v{i}", name=f"n{i}", **WORDS))
+        elif kind == "Constant":
+            nodes.append(node("Add", ["k", "k"], [f"v{i}"]))
+        else:
+            nodes.append(node(kind, read[: 1 + (kind != "Tanh")], [f"v{i}"]))
+        values.append(f"v{i}")
+    weight = tensor(random.normal(size=(1, 5, 1, 1)).astype(np.float32), "k")
+    given = list(dict.fromkeys(["sum", *(str(v) for v in random.choice(values[3:], 2))]))
+    nodes.append(node("Sum", ["p", "q", *values[3:]], ["sum"]))
+    inputs = [value(name, shape) for name in ("p", "q")]
+    return graph_of(nodes, inputs, [value(name, None) for name in given], [weight])
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_any_graph_is_cut_right(seed):
+    model = random_model(np.random.default_rng(seed))
+    feed = {name: sample(3, 5, 3, 2) * k for name, k in (("p", 1), ("q", -0.5))}
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    net = load(model)
+    assert list(net.outputs) == names
+    found = net(feed)
+    for name, expected in zip(names, session.run(names, feed), strict=True):
+        one = found[name] if len(names) > 1 else found
+        close(one, np.broadcast_to(expected, one.shape))
+    alone = net({name: array[1] for name, array in feed.items()})
+    close(alone["sum"] if len(names) > 1 else alone, (found["sum"] if len(names) > 1 else found)[1])
 
 
 def test_initializers_that_are_inputs_too():

@@ -183,7 +183,7 @@ def test_modules_of_pytorch():
         input=(3, 6, 6),
     )
     before = net["bn"].training
-    model = agree(net, 2, 3, 6, 6)
+    model = agree(net, 5, 3, 6, 6)
     assert net["bn"].training is before
     assert kinds(model).count("LRN") == 1
     assert "conv/weight" in {tensor.name for tensor in model.graph.initializer}

@@ -1,17 +1,15 @@
-""".zarr in lrnorm.files and the command: in pieces, in bounded memory, and on after a kill."""
+""".zarr in lrnorm.files and the command: to the same bits, in the same dress, in bounded memory."""
 
-import fcntl
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from on_disk import stored, times, tree
 
 import lrnorm
 from lrnorm import LRNSpec, _pieces, _zarr, cli, files
@@ -30,30 +28,6 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def x(rng):
     return rng.normal(size=SHAPE).astype("float32")
-
-
-def stored(name, array, **how):
-    how = {"chunks": (1, 12, 4, 9)} | how
-    made = zarr.create_array(name, shape=array.shape, dtype=array.dtype, **how)
-    made[...] = array
-    return name
-
-
-def command(line):
-    return cli.main(line.split())
-
-
-def tree(name):
-    """Every file under a folder, by name: its bytes."""
-    return {str(p.relative_to(name)): p.read_bytes() for p in Path(name).rglob("*") if p.is_file()}
-
-
-def times(name):
-    return {
-        str(p.relative_to(name)): p.stat().st_mtime_ns
-        for p in Path(name).rglob("*")
-        if p.is_file() and ".lrnorm" not in p.parts
-    }
 
 
 # Reading and writing
@@ -394,6 +368,29 @@ def test_progress_is_a_bar_on_stderr(x, capsys):
     assert out == "" and "z.zarr" in err and "100%" in err
 
 
+@pytest.mark.parametrize("ends", [(1, 2), (0, 7), (9, 0), (50, 2), (2, 50), (None, 0)])
+def test_context_begins_with_a_block_of_the_core_and_is_no_shorter_than_the_window(ends):
+    """A sum in blocks that begin elsewhere is rounded otherwise, once in very many elements."""
+    spec = LRNSpec(0.3, 0.6, 1.1, *ends)
+    before, after = (min(end, 41) for end in spec.ends(41))
+    for start in range(0, 41, 3):
+        read = _pieces._context(slice(start, min(start + 3, 41)), 41, spec)
+        assert read.start % (before + after + 1) == 0
+        assert read.start <= max(0, start - before)
+        assert min(41, start + 3 + after) <= read.stop <= 41
+        assert read.stop - read.start >= max(before, after)
+
+
+def test_chunks_too_large_for_a_piece_are_cut(monkeypatch, x):
+    """Where the target has no chunks of its own."""
+    source = _zarr.Stored(Path(stored("x.zarr", x, chunks=(4, 1, 10, 9))))
+    for largest, size in ((10**9, 4 * 12 * 90), (2000, 1080), (300, 240)):
+        monkeypatch.setattr(_pieces, "PIECE", 1)
+        monkeypatch.setattr(_pieces, "LARGEST", largest)
+        sizes = [np.prod([s.stop - s.start for s in index]) for index in _pieces.cut(source, 1)]
+        assert sum(sizes) == x.size and max(sizes) <= min(size, largest)
+
+
 # Memory
 
 
@@ -424,332 +421,3 @@ def test_memory_does_not_grow_with_the_array():
         peaks.append(int(done.stdout) / 1024)
         shutil.rmtree("y.zarr")
     assert peaks[1] - peaks[0] < 60  # MiB, of 304 more
-
-
-# Stopped on the way
-
-SLOW = """
-import sys, time
-from lrnorm import _pieces, cli
-normalize = _pieces.local_response_norm
-def slowly(*arrays, **how):
-    time.sleep(0.1)
-    return normalize(*arrays, **how)
-_pieces.local_response_norm = slowly
-sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
-def begun(words, until):
-    """The command, slowly, in a process of its own; back when the condition holds."""
-    run = subprocess.Popen(
-        [sys.executable, "-c", SLOW, "apply", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not until():
-        assert run.poll() is None, run.communicate()
-        time.sleep(0.01)
-    return run
-
-
-def recorded(name):
-    lists = Path(name, ".lrnorm").glob("done-*")
-    return {line.split()[1] for each in lists for line in each.read_text().splitlines()}
-
-
-@pytest.fixture
-def killed(x):
-    """y.zarr.partial, as a run left it that was killed with some of its 12 chunks written."""
-    stored("x.zarr", x)
-    run = begun(["x.zarr", "-o", "y.zarr"], lambda: len(recorded("y.zarr.partial")) >= 3)
-    run.kill()
-    run.communicate()
-    assert 3 <= len(recorded("y.zarr.partial")) < 12
-    assert not os.path.exists("y.zarr")
-    return Path("y.zarr.partial")
-
-
-def test_a_killed_run_goes_on_where_it_stopped(killed, x):
-    done = recorded(killed)
-    (killed / "c/9.abc.partial").write_bytes(b"half a chunk")
-    half = next(n for n in ("c/3/0/2/0", "c/3/0/1/0", "c/2/0/2/0") if n not in done)
-    (killed / half).parent.mkdir(parents=True, exist_ok=True)
-    (killed / half).write_bytes(b"half another, under its name")
-    before = times(killed)
-    assert cli.main(["apply", "x.zarr", "-o", "y.zarr"]) == 0
-    after = times("y.zarr")
-    assert {n: after[n] for n in done} == {n: before[n] for n in done}
-    assert all(after[n] > max(before.values()) for n in after if n not in {*done, "zarr.json"})
-    files.apply("x.zarr", "undisturbed.zarr")
-    assert tree("y.zarr") == tree("undisturbed.zarr")
-    np.testing.assert_array_equal(files.read("y.zarr"), lrnorm.local_response_norm(x))
-    assert sorted(os.listdir()) == ["undisturbed.zarr", "x.zarr", "y.zarr"]
-
-
-def test_a_recorded_chunk_of_another_size_is_written_again(killed):
-    name = sorted(recorded(killed))[0]
-    (killed / name).write_bytes(b"")  # as a power cut may leave it
-    files.apply("x.zarr", "y.zarr")
-    files.apply("x.zarr", "undisturbed.zarr")
-    assert tree("y.zarr") == tree("undisturbed.zarr")
-
-
-def test_chunks_without_a_file_are_not_done_twice(x, monkeypatch):
-    stored("x.zarr", np.zeros_like(x))
-    run = begun(["x.zarr", "-o", "y.zarr"], lambda: len(recorded("y.zarr.partial")) >= 3)
-    run.kill()
-    run.communicate()
-    left = 12 - len(recorded("y.zarr.partial"))
-    calls = []
-    normalize = _pieces.local_response_norm
-    monkeypatch.setattr(
-        _pieces, "local_response_norm", lambda *a, **k: calls.append(0) or normalize(*a, **k)
-    )
-    files.apply("x.zarr", "y.zarr")
-    assert len(calls) == left
-
-
-def test_killed_within_a_piece_of_several_chunks(x):
-    """Those that are written stay."""
-    stored("x.zarr", x, chunks=(4, 3, 10, 9))
-    files.apply("x.zarr", "undisturbed.zarr")
-    code = (
-        "import os, sys\nfrom lrnorm import _pieces, files\nnote = _pieces._note\n"
-        "def last(*names):\n    note(*names)\n    seen.append(0)\n"
-        "    if len(seen) == 2: os.kill(os.getpid(), 9)\n"
-        "seen = []\n_pieces._note = last\nfiles.apply('x.zarr', 'y.zarr')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False)
-    assert done.returncode == -signal.SIGKILL
-    before, finished = times("y.zarr.partial"), recorded("y.zarr.partial")
-    assert len(finished) == 2
-    files.apply("x.zarr", "y.zarr")
-    assert all(times("y.zarr")[name] == before[name] for name in finished)
-    assert tree("y.zarr") == tree("undisturbed.zarr")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("x.zarr -o y.zarr --beta 0.75", "its spec was LRNSpec(scale=0.2, beta=0.5"),
-        ("x.zarr -o y.zarr --axis 2", "its axis was 1, and is 2 now"),
-        ("x.zarr -o y.zarr --dtype float64", "its dtype was float32, and is float64 now"),
-        ("other.zarr -o y.zarr", "its source was "),
-        ("changed -o y.zarr", "its content of the source was "),
-    ],
-)
-def test_the_unfinished_output_of_other_work_is_refused(killed, capsys, x, words, message):
-    stored("other.zarr", x)
-    if words.startswith("changed"):
-        zarr.open_array("x.zarr", mode="r+")[0, 0, 0, 0] = 7
-        words = words.replace("changed", "x.zarr")
-    before = tree(killed)
-    assert cli.main(["apply", *words.split()]) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1 and message in err
-    assert "y.zarr.partial is the unfinished output of other work" in err
-    assert "or delete" in err and "y.zarr.partial to begin anew" in err
-    assert tree(killed) == before
-    shutil.rmtree(killed)
-    assert cli.main(["apply", *words.split()]) == 0
-
-
-def test_defaults_said_are_defaults(killed):
-    assert command("apply x.zarr -o y.zarr --alpha 1 --beta 0.5 --axis -3") == 0
-
-
-def test_two_runs_at_once_are_refused(x, capsys):
-    stored("x.zarr", x)
-    first = begun(["x.zarr", "-o", "y.zarr"], lambda: recorded("y.zarr.partial"))
-    try:
-        assert cli.main(["apply", "x.zarr", "-o", "y.zarr"]) == 2
-        assert "y.zarr.partial is being written by another run. Wait" in capsys.readouterr().err
-    finally:
-        _, err = first.communicate(timeout=60)
-    assert (first.returncode, err) == (0, "")
-    np.testing.assert_array_equal(files.read("y.zarr"), lrnorm.local_response_norm(x))
-    assert sorted(os.listdir()) == ["x.zarr", "y.zarr"]
-
-
-def test_a_folder_that_is_gone_while_waiting_is_noticed(x, monkeypatch):
-    """The other run finished between our opening its lock and holding it."""
-    stored("x.zarr", x)
-    hold = fcntl.flock
-
-    def late(stream, how):
-        hold(stream, how)
-        os.rename("y.zarr.partial", "y.zarr")
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(lrnorm.FileError, match="another run has just finished"):
-        files.apply("x.zarr", "y.zarr")
-
-
-def test_ctrl_c_says_that_it_goes_on(x):
-    stored("x.zarr", x)
-    run = begun(["x.zarr", "-o", "y.zarr"], lambda: recorded("y.zarr.partial"))
-    run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
-    assert run.returncode == 130
-    assert err.startswith("lrnorm: interrupted; ") and err.count("\n") == 1
-    assert err.endswith("y.zarr.partial is left, and the same call goes on from there.\n")
-    assert files.apply("x.zarr", "y.zarr").startswith("wrote y.zarr")
-
-
-def test_a_full_disk_leaves_what_is_done(x, monkeypatch):
-    stored("x.zarr", x)
-    note = _pieces._note
-
-    def full(folder, name):
-        if len(recorded(folder)) == 2:
-            raise OSError(28, "No space left on device")
-        note(folder, name)
-
-    monkeypatch.setattr(_pieces, "_note", full)
-    with pytest.raises(lrnorm.FileError, match=r"cannot be written: No space left on device\.$"):
-        files.apply("x.zarr", "y.zarr")
-    monkeypatch.setattr(_pieces, "_note", note)
-    assert len(recorded("y.zarr.partial")) == 2
-    files.apply("x.zarr", "y.zarr")
-    np.testing.assert_array_equal(files.read("y.zarr"), lrnorm.local_response_norm(x))
-
-
-@pytest.mark.parametrize("what", ["file", "folder", "array"])
-def test_a_partial_of_someone_else_is_left_alone(x, what):
-    stored("x.zarr", x)
-    if what == "file":
-        Path("y.zarr.partial").write_text("mine")
-    else:
-        os.mkdir("y.zarr.partial")
-        Path("y.zarr.partial", "zarr.json" if what == "array" else "mine").write_text("{}")
-    before = tree(".")
-    with pytest.raises(lrnorm.FileError, match=r"y\.zarr\.partial exists, and is not what an inte"):
-        files.apply("x.zarr", "y.zarr")
-    assert tree(".") == before
-
-
-def test_killed_before_the_first_chunk(x):
-    stored("x.zarr", x)
-    for stage in ("", "lock", "half the metadata"):
-        records = Path("y.zarr.partial/.lrnorm")
-        records.parent.mkdir()
-        if stage:
-            records.mkdir()
-            (records / "lock").touch()
-        if stage == "half the metadata":
-            Path("y.zarr.partial/zarr.json").write_text("{")
-        files.apply("x.zarr", "y.zarr", overwrite=True)
-        np.testing.assert_array_equal(files.read("y.zarr"), lrnorm.local_response_norm(x))
-
-
-def test_replacing_is_whole_or_not_at_all(x, monkeypatch):
-    """Killed between the two renamings, both are there, and the same call puts them right."""
-    stored("x.zarr", x)
-    stored("y.zarr", 2 * x)
-    code = (
-        "import os\nfrom lrnorm import files\nrename = os.rename\n"
-        "def last(*names):\n    rename(*names)\n    os.kill(os.getpid(), 9)\n"
-        "os.rename = last\nfiles.apply('x.zarr', 'y.zarr', overwrite=True)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert os.path.isdir("y.zarr.partial/.lrnorm/replaced")
-    files.apply("x.zarr", "y.zarr")
-    np.testing.assert_array_equal(files.read("y.zarr"), lrnorm.local_response_norm(x))
-    assert sorted(os.listdir()) == ["x.zarr", "y.zarr"]
-
-
-def test_a_renaming_that_fails_puts_the_old_one_back(x, monkeypatch):
-    stored("x.zarr", x)
-    stored("y.zarr", 2 * x)
-    rename = os.rename
-
-    def refuse(source, target):
-        if str(target).endswith("y.zarr") and "replaced" not in str(source):
-            raise OSError(13, "Permission denied")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", refuse)
-    with pytest.raises(lrnorm.FileError, match=r"y\.zarr cannot be written: Permission denied"):
-        files.apply("x.zarr", "y.zarr", overwrite=True)
-    np.testing.assert_array_equal(files.read("y.zarr"), 2 * x)
-
-
-def test_someone_faster_is_not_overwritten(x, monkeypatch):
-    stored("x.zarr", x)
-    do_piece = _pieces.do_piece
-
-    def meanwhile(*how):
-        if not os.path.exists("y.zarr"):
-            stored("y.zarr", 2 * x)
-        do_piece(*how)
-
-    monkeypatch.setattr(_pieces, "do_piece", meanwhile)
-    with pytest.raises(lrnorm.FileError, match=r"y\.zarr exists and is left"):
-        files.apply("x.zarr", "y.zarr")
-    np.testing.assert_array_equal(files.read("y.zarr"), 2 * x)
-
-
-# On a cluster
-
-
-@pytest.fixture
-def cluster():
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs="CRITICAL",
-    ) as made:
-        yield made
-
-
-on_cluster = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-class TestCluster:
-    pytestmark = on_cluster
-
-    def test_workers_write_the_chunks(self, cluster, killed, x):
-        done, before = recorded(killed), times(killed)
-        address = cluster.scheduler_address
-        assert cli.main(["apply", "x.zarr", "-o", "y.zarr", "--scheduler", address]) == 0
-        after = times("y.zarr")
-        assert {n: after[n] for n in done} == {n: before[n] for n in done}
-        files.apply("x.zarr", "undisturbed.zarr")
-        assert tree("y.zarr") == tree("undisturbed.zarr")
-        np.save("x.npy", x)
-        files.apply("x.npy", "z.zarr", scheduler=address)
-        np.testing.assert_array_equal(files.read("z.zarr"), files.read("y.zarr"))
-
-    def test_what_workers_refuse_is_one_line(self, cluster, x):
-        stored("x.zarr", x)
-        Path("x.zarr/c/2/0/1/0").write_bytes(b"no chunk")
-        with pytest.raises(lrnorm.FileError, match=r"x\.zarr is not a readable \.zarr file"):
-            files.apply("x.zarr", "y.zarr", scheduler=cluster.scheduler_address)
-        assert os.path.isdir("y.zarr.partial")
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_no_scheduler_there(x, capsys, monkeypatch):
-    pytest.importorskip("distributed")
-    import dask
-
-    stored("x.zarr", x)
-    with dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}):
-        assert command("apply x.zarr -o y.zarr --scheduler tcp://127.0.0.1:1") == 2
-    err = capsys.readouterr().err
-    assert "there is no Dask scheduler at tcp://127.0.0.1:1: " in err
-    assert command("apply x.zarr -o y.npy --scheduler tcp://127.0.0.1:1") == 2
-    assert "a scheduler hands out the chunks of a .zarr made from a .zarr or .npy, got x.zarr" in (
-        capsys.readouterr().err
-    )
-    assert command("apply x.zarr --scheduler tcp://127.0.0.1:1") == 2
-    assert "--scheduler hands out what -o writes: give both" in capsys.readouterr().err

@@ -41,7 +41,7 @@ class Plain:
         """Two factors of self**exponent: their product may leave the range where that of three
         does not."""
         xp, value = self.xp, self.value
-        half = _power(xp, xp.abs(value), [xp.full_like(value, exponent / 2)], value)
+        half = xp.pow(xp.abs(value), xp.full_like(value, exponent / 2))
         return self._new(half), self._new(_signed(xp, half, value, exponent))
 
     def log(self) -> Any:
@@ -145,13 +145,17 @@ class Scaled:
         root = self._shifted(xp.sqrt(xp.sqrt(size)), self.step // 4, 7)
         in_range = self.steps == 0
         base = xp.where(in_range, size, root)
-        exponents = [
-            xp.where(in_range, xp.full_like(base, part / 2), xp.full_like(base, part * 2))
-            for part in self._parts(exponent)
-        ]
-        half = _power(xp, base, exponents, self.mantissa)
-        signed = _signed(xp, half, self.mantissa, exponent)
-        return Scaled.of(xp, half, self.axis), Scaled.of(xp, signed, self.axis)
+        half = xp.ones_like(base)
+        for part in self._parts(exponent):
+            parts = xp.full_like(base, part / 2), xp.full_like(base, part * 2)
+            half = half * xp.pow(base, xp.where(in_range, *parts))
+        # Where the power itself leaves the range, a number so large that only a factor of 0 keeps
+        # the product from leaving it too.
+        beyond = xp.isinf(half) & xp.isfinite(size) & (size != 0)
+        half = Scaled.of(xp, xp.where(beyond, xp.ones_like(half), half), self.axis)
+        half.steps = half.steps + 8 * xp.astype(beyond, half.steps.dtype)
+        signed = _signed(xp, half.mantissa, self.mantissa, exponent)
+        return half, self._new(signed, half.steps)
 
     def log(self) -> Any:
         xp = self.xp
@@ -173,16 +177,6 @@ def _padded(xp: Any, value: Any, axis: int, before: int, after: int, fill: float
         return xp.full_like(_part(value, axis, 0, width), fill)
 
     return xp.concat([border(before), value, border(after)], axis=axis)
-
-
-def _power(xp: Any, base: Any, exponents: list[Any], value: Any) -> Any:
-    """base**sum(exponents); where that overflows though value is neither 0 nor infinite, the
-    largest number there is: only a factor of 0 then keeps the product from overflowing."""
-    power = xp.pow(base, exponents[0])
-    for exponent in exponents[1:]:
-        power = power * xp.pow(base, exponent)
-    beyond = xp.isinf(power) & xp.isfinite(value) & (value != 0)
-    return xp.where(beyond, xp.full_like(power, xp.finfo(power.dtype).max), power)
 
 
 def _signed(xp: Any, half: Any, value: Any, exponent: float) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lrnorm._array_numbers import Numbers, Plain, Scaled
-from lrnorm._errors import KindError, OutputError, ShapeError
+from lrnorm._errors import KindError, OutputError, ParameterError, ShapeError
 from lrnorm._spec import LRNSpec, resolve_axis
 
 __all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
@@ -73,6 +73,8 @@ class _Terms:
         xp = _namespace(x)
         kind: Any = Plain if _stays_in_range(xp, spec, x, other) else Scaled.of
         working = xp.float64 if _floating_dtypes(xp, x)[0] else xp.float32
+        if working == xp.float32:
+            _check_numbers(spec, x)
         self.channels = x.shape[axis]
         last = max(self.channels - 1, 0)
         self.before, self.after = (min(end, last) for end in spec.ends(self.channels))
@@ -99,6 +101,16 @@ class _Terms:
     def steepened(self, v: Numbers) -> Numbers:
         """-2 scale beta v"""
         return v * self.x.number(-2.0) * self.x.number(self.spec.beta) * self.scale
+
+
+def _check_numbers(spec: LRNSpec, x: Any) -> None:
+    for name in ("scale", "bias"):
+        number = getattr(spec, name)
+        if number and not 2.0**-149 <= abs(number) < 2.0**128:
+            raise ParameterError(
+                f"{name} must be 0 or a number that float32 can hold where the device has no "
+                f"float64, got {number!r} on {x.device}. Move x to another device."
+            )
 
 
 def _stays_in_range(xp: Any, spec: LRNSpec, *arrays: Any) -> bool:

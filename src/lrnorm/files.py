@@ -152,11 +152,12 @@ def apply(
         x = load()
         with _formats.named(_label(source, name)):
             result = _result_dtype(x, parameters)
-            if mapped and kinds[1] == ".npy":
-                return _apply_npy(x, result, target, overwrite, progress, parameters)
-            if mapped and kinds[1] == ".zarr":
-                whole = source, x, result
-                return _apply_zarr(*whole, target, overwrite, progress, parameters, scheduler)
+        if mapped and kinds[1] == ".npy":
+            return _apply_npy(x, result, target, overwrite, progress, parameters)
+        if mapped and kinds[1] == ".zarr":
+            whole = source, x, result
+            return _apply_zarr(*whole, target, overwrite, progress, parameters, scheduler)
+        with _formats.named(_label(source, name)):
             y = local_response_norm(x[...], **parameters)
     opaque = kinds[0] not in _formats.PICTURES or not _formats.has_transparency(source)
     line = write(target, y, overwrite=overwrite)

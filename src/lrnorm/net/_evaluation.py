@@ -127,30 +127,35 @@ class Evaluation:
                 f"are. Move the modules to {device!r} and pass x.to({device!r})."
             )
         computing, result = PRECISIONS[working_precision]
-        wanted = self._wanted(port)
-
-        def forward(fed: dict[str, Any], _: Any, run: Run) -> Any:
-            values = self._in_pieces(fed, set(wanted.values()), run, batch_size)
-            found = {key: _converted(values[source], result) for key, source in wanted.items()}
-            several = isinstance(port, list) if port is not None else len(found) > 1
-            return found if several else next(iter(found.values()))
-
+        training = net_evaluation_mode == "Train"
         with ExitStack() as stack:
             if is_integer(random_seeding):
                 for rules in rules_loaded():
                     stack.enter_context(rules.seeded(int(random_seeding)))  # type: ignore[arg-type]
-            return self._map(forward, x, net_evaluation_mode == "Train", computing)
+            return self._forward(x, training, computing, result, port, batch_size)
 
     def _as_it_is(self, x: Any) -> Any:
         """A call in which every layer stays in the mode it is in."""
-        outputs = self._open.flat.outputs
+        return self._forward(x, None)
+
+    def _forward(
+        self,
+        x: Any,
+        training: bool | None,
+        computing: str | None = None,
+        result: str | None = None,
+        port: Any = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        wanted = self._wanted(port)
+        several = isinstance(port, list) if port is not None else len(wanted) > 1
 
         def forward(fed: dict[str, Any], _: Any, run: Run) -> Any:
-            values = evaluate(self._open.flat, fed, set(outputs.values()), run)
-            found = {port: values[source] for port, source in outputs.items()}
-            return found if len(found) > 1 else next(iter(found.values()))
+            values = self._in_pieces(fed, set(wanted.values()), run, batch_size)
+            found = {key: _converted(values[source], result) for key, source in wanted.items()}
+            return found if several else next(iter(found.values()))
 
-        return self._map(forward, x, None, None)
+        return self._map(forward, x, training, computing)
 
     def vjp(self, x: Any, grad_output: Any = None) -> Any:
         """dx = the gradient by x of the sum of g * net(x), summed over the outputs.

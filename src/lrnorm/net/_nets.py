@@ -106,6 +106,18 @@ class Net(Surgery, Evaluation):
         new = list(layers.values()) if self._listed else dict(layers)
         return type(self)(**(self._arguments() | {"layers": new} | ports))
 
+    def _between(self, start: Name | None, end: Name | None) -> list[Name]:
+        before = {n: {s[0][0] for s in f if s[0]} for n, f in self._wiring.feeds.items()}
+        leads: set[Name] = {end} if end is not None else set(self.layers)
+        for name in reversed(self._wiring.order):
+            if name in leads:
+                leads |= before[name]
+        follows: set[Name] = {start} if start is not None else set(self.layers)
+        for name in self._wiring.order:
+            if before[name] & follows:
+                follows.add(name)
+        return [name for name in self.layers if name in leads & follows]
+
     def _told(self, source: Source) -> Shape | None:
         """The shape of a value, if any of its sizes is known."""
         shape = self._shapes.get(source)
@@ -202,12 +214,6 @@ channel_window_size=2), abs], input=(5, 1, 1))
         names = list(_layers_by_name("NetChain", layers))
         self._build(layers, tuple(itertools.pairwise(names)), input, output)
 
-    def _between(self, start: Name | None, end: Name | None) -> list[Name]:
-        names = list(self.layers)
-        first = 0 if start is None else names.index(start)
-        last = len(names) if end is None else names.index(end) + 1
-        return names[first:last]
-
     def _subset(self, names: list[Name]) -> Self:
         if not names:
             raise ParameterError("the net that remains has no layers: leave at least one.")
@@ -275,18 +281,6 @@ class NetGraph(Net):
     def _arguments(self) -> dict[str, Any]:
         arguments = super()._arguments()
         return {"layers": arguments.pop("layers"), "edges": list(self.edges), **arguments}
-
-    def _between(self, start: Name | None, end: Name | None) -> list[Name]:
-        before = {n: {s[0][0] for s in f if s[0]} for n, f in self._wiring.feeds.items()}
-        leads: set[Name] = {end} if end is not None else set(self.layers)
-        for name in reversed(self._wiring.order):
-            if name in leads:
-                leads |= before[name]
-        follows: set[Name] = {start} if start is not None else set(self.layers)
-        for name in self._wiring.order:
-            if before[name] & follows:
-                follows.add(name)
-        return [name for name in self.layers if name in leads & follows]
 
     def _subset(self, names: list[Name]) -> Self:
         if not names:

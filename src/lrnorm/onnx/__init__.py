@@ -1,4 +1,4 @@
-"""LRN nodes of ONNX models as LRNSpec, and back.
+"""LRN nodes of ONNX models as LRNSpec, and back; models as nets.
 
 ONNX writes y = x / (bias + alpha/size * sum(x[j]**2)) ** beta over `size` channels, of which
 (size - 1) // 2 come before and size // 2 after: scale = alpha / size.

@@ -152,7 +152,7 @@ class _Builder:
             [self._info(name) for name in piece.takes],
             [self.described.get(name, ValueInfoProto(name=name)) for name in piece.gives],
             initializer=dense,
-            sparse_initializer=[t for t in piece.initializers if t not in dense],
+            sparse_initializer=[t for t in piece.initializers if not isinstance(t, TensorProto)],
         )
         model = helper.make_model(
             graph,
@@ -185,11 +185,8 @@ class _Builder:
         unknown = [name for name in self.parts.inputs if self.sizes[name] is None]
         fixed = 1 if 1 in numbers else None if free_ones or unknown else next(iter(numbers), None)
         outputs = set(self.parts.outputs.values())
-        must = {
-            *outputs,
-            *unknown,
-            *(name for norm in self.parts.norms for name in (norm.source, norm.result)),
-        }
+        norms = {name for norm in self.parts.norms for name in (norm.source, norm.result)}
+        must = {*outputs, *unknown, *norms}  # unless they say otherwise
 
         def holds(name: str) -> bool:
             sizes = self.sizes[name]
@@ -201,10 +198,9 @@ class _Builder:
                 return sizes[0] == fixed
             return sizes[0] in free_ones or name in must
 
-        batched = {name for name in self.sizes if holds(name)}
-        if fixed is None and not {*self.parts.inputs, *outputs} <= batched:
-            fixed = 1
-        return fixed, batched
+        if fixed is None and not all(map(holds, (*self.parts.inputs, *outputs))):
+            fixed = 1  # what has no axis for a batch is there for each example
+        return fixed, {name for name in self.sizes if holds(name)}
 
     def _joined(self) -> NetGraph:
         inputs, outputs = self.parts.inputs, self.parts.outputs
