@@ -125,14 +125,16 @@ def test_policies(policy: str) -> None:
     wide, result = (numpy_of(keras.ops.cast(v, "float64")) for v in (x, y))
     right = reference.forward(wide, SPEC, -1)
     units = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-21, "float64": 2.0**-49}
-    np.testing.assert_allclose(result, right, rtol=units[name], atol=1e-7)
+    np.testing.assert_allclose(result, right, rtol=units[name])
     assert Layer(dtype=policy).compute_output_spec(keras.KerasTensor((2, 7))).dtype == name
 
 
 def test_integers_come_in_as_well() -> None:
-    y = Layer(**WORDS)(np.arange(14).reshape(2, 7))
     x = np.arange(14.0).reshape(2, 7)
-    assert_close(numpy_of(y), reference.forward(x, SPEC, -1), "steep forward")
+    for dtype in ("float32", "float64"):
+        y = numpy_of(Layer(**WORDS, dtype=dtype)(np.arange(14).reshape(2, 7)))
+        assert y.dtype == dtype
+        assert_close(y, reference.forward(x, SPEC, -1), "steep forward")
 
 
 def test_squares_beyond_the_type() -> None:
@@ -205,6 +207,21 @@ def test_weights_hold_the_numbers_given() -> None:
     layer.beta.assign([0.5])
     assert layer.spec.beta == 0.5
     assert Layer(**WORDS).trainable_weights == []
+    assert Layer(learnable=["bias", "alpha"]).learnable == ("alpha", "bias")
+
+
+def test_a_spec_tells_alpha_where_its_window_has_a_width() -> None:
+    layer = Layer(spec=SPEC)
+    assert (layer.alpha, layer.beta, layer.bias) == (1.2, 0.75, 1.1)
+    assert Layer(spec=LRNSpec.divisive(1)).alpha is None
+
+
+def test_weights_keep_their_precision_under_a_policy_of_sixteen_bits() -> None:
+    """As float16, this alpha would be 0."""
+    x = np.full((1, 3), 3e4, np.float16)
+    y = Layer(alpha=1e-8, channel_window_size=1, learnable=True, dtype="mixed_float16")(x)
+    right = reference.forward(x, LRNSpec.from_keywords(1e-8, channel_window_size=1), -1)
+    np.testing.assert_allclose(numpy_of(y).astype("float64"), right, rtol=2.0**-10)
 
 
 def test_a_step_under_mixed_precision() -> None:

@@ -12,7 +12,7 @@ import pytest
 from on_disk import stored, times, tree
 
 import lrnorm
-from lrnorm import LRNSpec, _pieces, _zarr, cli, files
+from lrnorm import LRNSpec, _pieces, cli, files
 
 zarr = pytest.importorskip("zarr")
 
@@ -277,6 +277,20 @@ def test_a_filter_for_the_old_dtype_is_left_out(x, version):
     assert not zarr.open_array("y.zarr", mode="r").filters
 
 
+def test_codecs_in_shards_are_told_of_another_dtype(x):
+    from zarr.codecs import BloscCodec
+
+    how = {"chunks": (1, 12, 2, 9), "shards": (1, 12, 4, 9), "fill_value": 7}
+    packed = BloscCodec(typesize=1, shuffle="shuffle")
+    stored("x.zarr", (x * 9).astype("uint8"), compressors=packed, **how)
+    files.apply("x.zarr", "y.zarr")
+    document = json.loads(Path("y.zarr/zarr.json").read_text())
+    order, pack = document["codecs"][0]["configuration"]["codecs"]
+    assert order == {"name": "bytes", "configuration": {"endian": "little"}}
+    assert pack["configuration"]["typesize"] == 8
+    assert repr(document["fill_value"]) == "7.0"
+
+
 def test_chunks_of_nothing_but_the_fill_value_have_no_file(x):
     x[1] = 0
     x[2, :, :4] = 0
@@ -346,19 +360,6 @@ def test_an_array_onto_itself(x):
     assert os.path.islink("link.zarr") and tree("x.zarr") != tree("y.zarr")
 
 
-def test_every_file_is_in_one_piece(monkeypatch, x):
-    for chunks in ((1, 12, 4, 9), (3, 5, 4, 2), (1, 1, 10, 9)):
-        for largest in (1, 150, 1000, 10**9):
-            monkeypatch.setattr(_pieces, "LARGEST", largest)
-            stored("x.zarr", x, chunks=chunks, overwrite=True)
-            pieces = _pieces.pieces_of(_zarr.Stored(Path("x.zarr")), 1, LRNSpec(1, 1, 1, 2, 1))
-            names = [name for piece in pieces for name, _ in piece.files]
-            assert len(names) == len(set(names))
-            assert set(names) == {n for n in times("x.zarr") if n != "zarr.json"}
-            if largest == 10**9:
-                assert all(piece.read[1] == slice(0, 12) for piece in pieces)
-
-
 def test_progress_is_a_bar_on_stderr(x, capsys):
     stored("x.zarr", x)
     files.apply("x.zarr", "y.zarr")
@@ -366,29 +367,6 @@ def test_progress_is_a_bar_on_stderr(x, capsys):
     files.apply("x.zarr", "z.zarr", progress=True)
     out, err = capsys.readouterr()
     assert out == "" and "z.zarr" in err and "100%" in err
-
-
-@pytest.mark.parametrize("ends", [(1, 2), (0, 7), (9, 0), (50, 2), (2, 50), (None, 0)])
-def test_context_begins_with_a_block_of_the_core_and_is_no_shorter_than_the_window(ends):
-    """A sum in blocks that begin elsewhere is rounded otherwise, once in very many elements."""
-    spec = LRNSpec(0.3, 0.6, 1.1, *ends)
-    before, after = (min(end, 41) for end in spec.ends(41))
-    for start in range(0, 41, 3):
-        read = _pieces._context(slice(start, min(start + 3, 41)), 41, spec)
-        assert read.start % (before + after + 1) == 0
-        assert read.start <= max(0, start - before)
-        assert min(41, start + 3 + after) <= read.stop <= 41
-        assert read.stop - read.start >= max(before, after)
-
-
-def test_chunks_too_large_for_a_piece_are_cut(monkeypatch, x):
-    """Where the target has no chunks of its own."""
-    source = _zarr.Stored(Path(stored("x.zarr", x, chunks=(4, 1, 10, 9))))
-    for largest, size in ((10**9, 4 * 12 * 90), (2000, 1080), (300, 240)):
-        monkeypatch.setattr(_pieces, "PIECE", 1)
-        monkeypatch.setattr(_pieces, "LARGEST", largest)
-        sizes = [np.prod([s.stop - s.start for s in index]) for index in _pieces.cut(source, 1)]
-        assert sum(sizes) == x.size and max(sizes) <= min(size, largest)
 
 
 # Memory

@@ -61,7 +61,8 @@ def _in_operations() -> _Normalized:
 
     def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
         wide = ops.cast(x, "float64")
-        scale, beta, bias = (ops.cast(number, "float64") for number in numbers)
+        # Not ops.cast, which rounds a number to float32 on the way.
+        scale, beta, bias = (ops.convert_to_tensor(number, dtype="float64") for number in numbers)
         energy = bias + scale * _window_sum(wide * wide, spec, axis)
         return ops.cast(wide * ops.power(energy, -beta), x.dtype)
 
