@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <bit>
 #include <new>
 #include <stdexcept>
 
@@ -26,9 +27,12 @@ public:
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;
 
-    // The elements' type. A format with a byte order in front is refused like any other.
+    // The elements' type. A format that names this machine's byte order, as that of arrays from
+    // Zarr does, is read; with the other it is refused like any other.
     bool type(lrn::Type& result) const {
         const char* format = view.format;
+        constexpr char native = std::endian::native == std::endian::little ? '<' : '>';
+        if (format && format[0] == native) ++format;
         if (!format || !format[0] || format[1]) return false;
         switch (format[0]) {
             case 'f': result = lrn::Type::f32; return true;

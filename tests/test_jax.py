@@ -77,7 +77,8 @@ def test_values_of_the_plain_operations(kind: str, specs: dict[str, LRNSpec], x6
     x, g = (jnp.asarray(sample(SHAPE, kind, seed)) for seed in (0, 1))
     for i, spec in enumerate(specs.values()):
         axis = (i + len(kind)) % 4
-        if x.dtype.itemsize == 2 and i % 3:  # these differ in the conversions alone
+        # Types of 16 bits differ in the conversions alone; the others take turns.
+        if i % 4 if x.dtype.itemsize == 2 else (i + x.dtype.itemsize // 4) % 2:
             continue
         how = (spec.scale, spec.beta, spec.bias), window_of(x, spec, axis)
         for verb, (value, size, name) in expectations(x, g, spec, axis).items():

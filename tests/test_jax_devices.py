@@ -198,7 +198,7 @@ def main() -> None:
     print(json.dumps(outcomes))
 
 
-@pytest.fixture(scope="module", params=["shardy", "gspmd"])
+@pytest.fixture(scope="module", params=["shardy", pytest.param("gspmd", marks=pytest.mark.slow)])
 def outcomes(request: Any) -> dict[str, str]:
     """Of every check, with one partitioner of XLA and the other."""
     pytest.importorskip("jax")

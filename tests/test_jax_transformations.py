@@ -34,9 +34,10 @@ NUMBERS = {"alpha": 1.2, "beta": 0.7, "bias": 0.9}
 )
 def test_derivatives_by_x(spec: LRNSpec, x64: None) -> None:
     """Also at zeros, where exponents are lowest."""
-    x = sample(SHAPE)
-    x[0, 2] = 0
-    check_grads(lambda x: ours(x, spec=spec, axis=1), (x,), 2, ("fwd", "rev"))
+    x = sample((5, 2))
+    x[2, 0] = 0
+    order = 2 if spec is SPEC else 1
+    check_grads(lambda x: ours(x, spec=spec, axis=0), (x,), order, ("fwd", "rev"))
 
 
 @pytest.mark.parametrize("mode", ["fwd", "rev"])

@@ -95,13 +95,6 @@ def _bits(a: Array) -> Array:
     return a.view(np.uint16) if a.dtype.kind == "V" else a
 
 
-def _unsaid(a: Array) -> Array:
-    """`a`, of a dtype that does not say the byte order of this machine: the core takes no other,
-    and Zarr's arrays do say it."""
-    said = a.dtype.isnative and a.dtype.byteorder in "<>"
-    return a.view(a.dtype.newbyteorder("=")) if said else a
-
-
 def _readable(a: Array) -> bool:
     """Whether every address and every stride is a whole number of elements. NumPy's own flag
     does not count the strides of axes of one; the core does."""
@@ -204,11 +197,11 @@ def forward(
     if out is not None:
         _check_out(out, x, result)
     working = _wider(natural, result)
-    x = _unsaid(np.asarray(x))
+    x = np.asarray(x)
     source = _converted(x, working)
     fresh = False
     if out is not None and out.dtype == working and _readable(out):
-        y = _unsaid(out)
+        y = out
     elif source is not x:
         y = source  # a copy has served when its results come in
     else:
@@ -236,7 +229,7 @@ def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
     if other.shape != x.shape:
         raise ShapeError(f"{name} must have the shape of x, {x.shape}, got {other.shape}.")
     working = _wider(_result_dtype(x.dtype), _result_dtype(other.dtype, name))
-    return _converted(_unsaid(x), working), _converted(_unsaid(other), working)
+    return _converted(x, working), _converted(other, working)
 
 
 def _derivative(

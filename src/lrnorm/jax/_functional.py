@@ -141,8 +141,8 @@ def local_response_norm_jvp(
 
     >>> import jax.numpy as jnp, lrnorm.jax
     >>> x = jnp.array([1.0, 2.0, 3.0])
-    >>> lrnorm.jax.local_response_norm_jvp(x, jnp.ones(3), axis=0).round(3)
-    Array([0.351, 0.189, 0.027], dtype=float32)
+    >>> [f"{v:.3f}" for v in lrnorm.jax.local_response_norm_jvp(x, jnp.ones(3), axis=0)]
+    ['0.351', '0.189', '0.027']
     """
     numbers = (alpha, beta, bias)
     coefficients, spec = _read(
