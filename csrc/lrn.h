@@ -40,7 +40,7 @@ struct Problem {
     std::int64_t size[max_rank];
     std::int64_t stride[max_rank][operands];
     int threads;  // this call may use; 0: thread_count()
-    bool fresh;   // out is dense, and nothing was written to its memory yet
+    bool fresh;   // out is dense, in pages that the system may still have to find and clear
 };
 
 struct ParameterGradients {

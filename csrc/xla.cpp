@@ -199,7 +199,7 @@ private:
         problem.rank = int(x->rank) - 1;
         problem.channels = x->size[axis];
         problem.threads = 0;
-        problem.fresh = true;  // XLA takes each result from the system, or from memory it had moments ago
+        problem.fresh = true;  // XLA takes large results from the system: 6 to 10 ms so, else 16 to 18, at 16x192x56x56
         for (const void*& pointer : problem.data) pointer = nullptr;
         return true;
     }

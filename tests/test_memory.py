@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -119,6 +120,32 @@ def test_the_memory_order_and_dtype_are_those_of_x(order, dtype):
     assert y.dtype == x.dtype and y.strides == x.strides and y.flags.writeable
     assert type(y) is np.ndarray
     np.testing.assert_array_equal(y[:, 3:5, :20], normalized(x[:, 3:5, :20].copy()))
+
+
+@pytest.mark.parametrize(
+    ("call", "blocks"),
+    [
+        (normalized, 1),
+        (lambda x: lrnorm.local_response_norm_vjp(x, x, spec=SPEC), 1),
+        (lambda x: lrnorm.local_response_norm(x, spec=SPEC, out=x), 0),
+        (lambda x: normalized(x[:, ::-1]), 1),
+    ],
+)
+def test_a_large_call_allocates_its_output_and_no_other_array(call, blocks, monkeypatch):
+    taken = []
+    memory = _core.Memory
+    monkeypatch.setattr(_core, "Memory", lambda size: taken.append(size) or memory(size))
+    x = sample()
+    call(x)  # what is loaded once
+    taken.clear()
+    tracemalloc.start()
+    try:
+        call(x)
+        elsewhere = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken == [x.nbytes] * blocks
+    assert elsewhere <= x.nbytes / x.itemsize + 10_000  # reserved to order the axes, never touched
 
 
 def test_large_results_pickle_and_copy():

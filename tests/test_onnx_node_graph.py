@@ -247,3 +247,11 @@ def test_the_drawing_has_the_operators():
     ]
     assert [arrow.text for arrow in drawing.arrows] == ["7 × 5 × 4", *["6 × 5 × 4"] * 3]
     assert "LRN" in drawing.svg
+
+
+def test_a_module_with_a_frozen_part_stays_as_it_is() -> None:
+    torch = pytest.importorskip("torch")
+    block = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)).train()
+    block[1].eval()
+    information(NetChain([block], input=(3, 6, 6)), "NodeGraph")
+    assert [module.training for module in block.modules()] == [True, True, False]

@@ -217,11 +217,14 @@ def forward(
 
 def _new_like(x: Array, dtype: np.dtype[Any] | None = None) -> tuple[Array, bool]:
     """An array to write into, in the memory order of x, and whether its memory is fresh."""
-    y = np.empty_like(x, dtype=dtype, subok=False)
-    if y.nbytes < LARGE:
-        return y, False
-    memory = _core.Memory(y.nbytes)
-    return np.ndarray(y.shape, y.dtype, memoryview(memory), strides=y.strides), memory.fresh
+    dtype = dtype or x.dtype
+    size = x.size * dtype.itemsize
+    if size < LARGE:
+        return np.empty_like(x, dtype=dtype, subok=False), False
+    memory = _core.Memory(size)
+    order = np.empty_like(x, dtype=np.bool_, subok=False)  # only reserved, and never touched
+    strides = tuple(stride * dtype.itemsize for stride in order.strides)
+    return np.ndarray(x.shape, dtype, memoryview(memory), strides=strides), memory.fresh
 
 
 def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:

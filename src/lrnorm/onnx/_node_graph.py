@@ -304,7 +304,8 @@ def _exported(torch: Any, module: Any, shapes: list[Any]) -> ModelProto:
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
     examples = tuple(torch.zeros(2, *shape, dtype=like.dtype) for shape in shapes)
     names = [f"Input{i}" for i in range(len(examples))]
-    stream, training = io.BytesIO(), module.training
+    stream = io.BytesIO()
+    in_training = [one for one in module.modules() if one.training]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this way of exporting is deprecated, and takes 5 ms
         try:
@@ -319,7 +320,8 @@ def _exported(torch: Any, module: Any, shapes: list[Any]) -> ModelProto:
                 opset_version=OPSET,
             )
         finally:
-            module.train(training)
+            for one in in_training:
+                one.training = True
     return parsed(stream.getvalue())
 
 

@@ -39,6 +39,8 @@ TYPES = {
 }
 
 
+_REMEMBERED = 64  # shapes of inputs whose outputs' are known
+
 Sizes = tuple[int | str | None, ...]
 
 
@@ -119,6 +121,8 @@ class OnnxSegment:
     def given(self, shapes: tuple[Shape | None, ...]) -> list[Shape | None]:
         """The shapes of the outputs, where they follow from those of the inputs."""
         if shapes not in self._given:
+            if len(self._given) == _REMEMBERED:
+                self._given.clear()
             model = parsed(self.model)
             graph = model.graph
             small = [t for t in graph.initializer if math.prod(t.dims) <= SMALL]

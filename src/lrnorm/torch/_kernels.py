@@ -40,20 +40,20 @@ def _limited(window: Window) -> tuple[int, int, int]:
     return min(before, _WIDEST), min(after, _WIDEST), axis
 
 
-def _in_kept_memory(y: Tensor) -> bool:
-    """Move a large tensor, before anything is written into it, to memory of the core; whether
-    that is fresh."""
-    memory = _core.Memory(y.nbytes)
+def _new_like(x: Tensor) -> tuple[Tensor, bool]:
+    """A tensor to write into, in the memory format of x, and whether its memory is fresh."""
+    if x.nbytes < LARGE:
+        return torch.empty_like(x), False
+    memory = _core.Memory(x.nbytes)
     storage = torch.from_numpy(np.frombuffer(memoryview(memory), np.uint8)).untyped_storage()
-    y.set_(storage, 0, y.shape, y.stride())
-    return memory.fresh
+    like = torch.empty_like(x, device="meta")
+    return torch.empty(0, dtype=x.dtype).set_(storage, 0, like.shape, like.stride()), memory.fresh
 
 
 def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
     def compute(*arguments: Any) -> Tensor:
         *tensors, coefficients, window = arguments
-        y = torch.empty_like(tensors[0])
-        fresh = _in_kept_memory(y) if y.nbytes >= LARGE else False
+        y, fresh = _new_like(tensors[0])
         numbers = (*coefficients, *_limited(window), fresh, torch.get_num_threads())
         out = array(y)
         if not verb(*map(array, tensors), out, *numbers):
