@@ -5,12 +5,14 @@ Without a card, PyTorch's CPU stands in for one under another name.
 
 from __future__ import annotations
 
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
 
 import lrnorm
-from lrnorm import DeviceError, LocalResponseNormalizationLayer, _devices
+from lrnorm import DeviceError, LocalResponseNormalizationLayer
 
 LAYER = LocalResponseNormalizationLayer(alpha=2.0, beta=0.75, channel_window_size=(2, 1))
 
@@ -95,7 +97,7 @@ def test_a_gpu_that_is_not_there(monkeypatch, torch, count, there):
 
 
 def test_without_pytorch_there_is_no_gpu(monkeypatch):
-    monkeypatch.setattr(_devices, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"pip install 'lrnorm\[torch\]'"):
         LAYER(sample(5, 2, 3), target_device="GPU")
 

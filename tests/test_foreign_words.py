@@ -52,7 +52,7 @@ def refused(function: str, **words: Any) -> str:
         ("scale", 0.2, "scale is a number of LRNSpec: pass spec=LRNSpec(…)"),
         ("before", 2, "pass channel_window_size=(before, after)"),
         ("after", 2, "pass channel_window_size=(before, after)"),
-        ("dim", 1, "write axis=1."),
+        ("dim", "time", "dim='time', a name, is for lrnorm.xarray.local_response_norm"),
         ("channel_axis", -1, "write axis=-1."),
         ("data_format", "channels_last", "write axis=-1 for channels last, axis=1 for channels"),
     ],

@@ -311,6 +311,7 @@ def test_expectations_in_a_framework_s_words(inspect, data):
         (["no.onnx"], "there is no file no.onnx. Check its name and folder."),
         (["."], ". is a folder. Give the name of a file in it."),
         (["bad.onnx"], "bad.onnx is not a readable .onnx file: "),
+        (["x.npy"], "x.npy is not a readable .onnx file: "),
         (["m.onnx", "bad.onnx"], "bad.onnx is not a readable .onnx file: "),
         (["zero.onnx"], "size of the LRN a must be a positive integer, got 0."),
         (["m.onnx", "m.onnx", "--expect", "caffe"], "OTHER and --expect are two things"),
@@ -323,6 +324,7 @@ def test_bad_input_is_one_line(inspect, words, message):
     saved(CAFFE)
     saved(one(size=0), "zero.onnx")
     Path("bad.onnx").write_bytes(b"nonsense")
+    np.save("x.npy", np.ones(3))
     there = sorted(os.listdir())
     status, out, err = inspect(*words)
     assert (status, out) == (2, "")

@@ -428,3 +428,8 @@ def test_all_of_this_on_jax() -> None:
 
 def test_the_layer_is_reached_from_the_package() -> None:
     assert lrnorm.keras.LocalResponseNormalization is Layer
+
+
+def test_complex_numbers_are_refused_before_they_are_cut():
+    with pytest.raises(TypeError, match="x must hold real numbers, got complex128"):
+        Layer()(np.ones((1, 4), complex))

@@ -172,7 +172,6 @@ def _in_child(pipe) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")
 def test_a_forked_child_goes_on():
     y = normalized(sample())
     as_it_was = y.copy()

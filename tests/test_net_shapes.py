@@ -127,3 +127,13 @@ def test_shapes_of_several_ports_are_a_mapping():
     assert net.inputs == {"left": (5, 2, 1), "right": None}
     with pytest.raises(ParameterError, match=r"input= needs a mapping, .*\['left', 'right'\]"):
         NetGraph(layers, edges, input=(5, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("Input", r"write input=\(5, 2, 3\)"), ("size", "size is a width in PyTorch")],
+)
+def test_a_wrong_word_in_making_a_net_says_which_is_right(word, hint):
+    for kind in (NetChain, NetGraph):
+        with pytest.raises(TypeError, match=rf"Net\w+\(\) has no argument '{word}': .*{hint}"):
+            kind({"a": Layer()}, **{word: (5, 2, 3)})

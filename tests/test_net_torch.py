@@ -255,3 +255,40 @@ def test_a_module_of_several_ports():
 def test_a_tensor_of_a_foreign_type_is_refused_by_pytorch(net):
     with pytest.raises(RuntimeError):
         net(torch.zeros(3, 11, 11, dtype=torch.float64))
+
+
+# What PyTorch would spoil, and NumPy's functions among modules
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            np.ones((3, 4, 4), complex),
+            "a torch.nn.Module of torch.float32 takes real numbers",
+        ),
+        (np.ma.masked_all((3, 4, 4)), r"MaskedArray: pass x\.filled\(0\)"),
+        (np.full((3, 4, 4), "a"), r"a torch.nn.Module takes arrays of numbers, got dtype <U1"),
+    ],
+)
+def test_what_a_module_would_spoil_is_refused(x, message):
+    with pytest.raises(KindError, match=message):
+        NetChain([nn.Conv2d(3, 4, 1)])(x)
+
+
+def test_ufuncs_of_numpy_record_gradients_behind_a_module():
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 4, 1).double()
+    net = NetGraph(
+        {"c": conv, "tanh": np.tanh, "add": np.add},
+        [("c", "tanh"), (["c", "tanh"], "add")],
+        input=(3, 2, 2),
+    )
+    x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    expected = conv(x[None])[0]
+    expected = expected + expected.tanh()
+    torch.testing.assert_close(net(x), expected)
+    dx = torch.autograd.grad(expected.sum(), x)[0]
+    torch.testing.assert_close(torch.autograd.grad(net(x).sum(), x)[0], dx)
+    np.testing.assert_allclose(net.vjp(x.detach().numpy()), dx.numpy())
+    np.testing.assert_allclose(net(x.detach().numpy()), expected.detach().numpy())

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lrnorm
 from lrnorm import KindError, LRNormError, LRNSpec, ParameterError
 from lrnorm._spec import spec_from_keywords, window_ends
 
@@ -308,3 +309,11 @@ def test_numbers_beyond_any_float_are_told_apart() -> None:
         LRNSpec.divisive(1e200)
     with pytest.raises(KindError, match="isclose compares with an LRNSpec, got 3"):
         wide.isclose(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_a_tensor_of_one_number_is_told_where_it_may_go(framework):
+    module = pytest.importorskip(framework if framework == "torch" else "jax.numpy")
+    value = module.asarray(1.0)
+    with pytest.raises(TypeError, match=rf"goes to lrnorm\.{framework}\.local_response_norm"):
+        lrnorm.local_response_norm([1.0], alpha=value, axis=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from lrnorm._errors import DeviceError, MissingDependencyError, ParameterError
@@ -29,12 +28,14 @@ def gpu_number(target_device: Any) -> int | None:
 
 def device_of_gpu(number: int) -> str:
     """PyTorch's name of the n-th GPU; a DeviceError where there is none."""
-    if find_spec("torch") is None:
+    try:
+        torch = import_module("torch")
+    except ImportError as error:
         raise MissingDependencyError(
             "target_device='GPU' computes through PyTorch: pip install 'lrnorm[torch]', or write "
             "target_device='CPU'."
-        )
-    count = import_module("torch").cuda.device_count()
+        ) from error
+    count = torch.cuda.device_count()
     if number > count:
         there = f"{count} GPU{'s' * (count != 1)}" if count else "no GPU"
         raise DeviceError(

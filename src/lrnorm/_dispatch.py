@@ -100,7 +100,7 @@ _FOREIGN = {
     "alpha = scale * (2 * channel_window_size + 1)",
     "before": "pass channel_window_size=(before, after), or spec=LRNSpec(…)",
     "after": "pass channel_window_size=(before, after), or spec=LRNSpec(…)",
-    "dim": "write axis={value}",
+    "dim": "write axis=NUMBER; dim={value}, a name, is for lrnorm.xarray.local_response_norm",
     "channel_axis": "write axis={value}",
     "data_format": "write axis=-1 for channels last, axis=1 for channels first",
 }

@@ -17,7 +17,13 @@ WINDOW_RULE = "It is a radius: 2 averages over 5 channels."
 def real_number(name: str, value: Any) -> float:
     """`value` as a finite float; `name` is what errors call it."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise KindError(f"{name} must be a finite real number, got {value!r}.")
+        framework = type(value).__module__.split(".")[0].removesuffix("lib")
+        way = (
+            f" A tensor or a traced number goes to lrnorm.{framework}.local_response_norm."
+            if framework in ("torch", "jax")
+            else ""
+        )
+        raise KindError(f"{name} must be a finite real number, got {value!r}.{way}")
     try:
         number = float(value)
     except OverflowError:

@@ -193,6 +193,14 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
             self.alpha = spec.scale * self._width if self._width else None
             self._made_of = {"spec": [getattr(spec, field) for field in _FIELDS]}
 
+    def __call__(self, x: Any, *arguments: Any, **words: Any) -> Any:
+        if "complex" in str(getattr(x, "dtype", "")):  # Keras would drop the imaginary part
+            raise KindError(
+                f"x must hold real numbers, got {x.dtype}. Normalize the real and the imaginary "
+                "part, or abs(x), as the model means."
+            )
+        return super().__call__(x, *arguments, **words)
+
     def build(self, input_shape: Any) -> None:
         self._check_shape(input_shape)
         for name in self.learnable:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from lrnorm._errors import KindError, ParameterError
 from lrnorm._information import Shape
-from lrnorm._options import EVALUATION_OPTIONS
+from lrnorm._options import EVALUATION_OPTIONS, explain_option
 from lrnorm.net._evaluation import Evaluation
 from lrnorm.net._flat import facts_of, laid_open
 from lrnorm.net._nodes import node_of
@@ -45,6 +45,12 @@ def _layers_by_name(kind: str, layers: Any) -> dict[Name, Any]:
                 f"net, got {layer!r}."
             )
     return by_name
+
+
+def _refuse(kind: str, foreign: dict[str, Any]) -> None:
+    """Keywords that making a net does not have."""
+    if foreign:
+        raise explain_option(kind, foreign, ("input", "output"), (), {})
 
 
 class Net(Surgery, Evaluation):
@@ -210,7 +216,10 @@ channel_window_size=2), abs], input=(5, 1, 1))
     array([1.4142, 0.6742, 0.    , 0.6742, 1.4142])
     """
 
-    def __init__(self, layers: Any, *, input: Any = None, output: Any = None) -> None:
+    def __init__(
+        self, layers: Any, *, input: Any = None, output: Any = None, **foreign: Any
+    ) -> None:
+        _refuse("NetChain", foreign)
         names = list(_layers_by_name("NetChain", layers))
         self._build(layers, tuple(itertools.pairwise(names)), input, output)
 
@@ -272,8 +281,15 @@ class NetGraph(Net):
     """
 
     def __init__(
-        self, layers: Any, edges: Iterable[Any] = (), *, input: Any = None, output: Any = None
+        self,
+        layers: Any,
+        edges: Iterable[Any] = (),
+        *,
+        input: Any = None,
+        output: Any = None,
+        **foreign: Any,
     ) -> None:
+        _refuse("NetGraph", foreign)
         if isinstance(edges, (str, Mapping, NetPort)) or not isinstance(edges, Iterable):
             raise KindError(f'edges must be a list such as [("a", "b")], got {edges!r}.')
         self._build(layers, edges_of(edges), input, output)

@@ -4,12 +4,14 @@ ONNX writes y = x / (bias + alpha/size * sum(x[j]**2)) ** beta over `size` chann
 (size - 1) // 2 come before and size // 2 after: scale = alpha / size.
 """
 
-from importlib.util import find_spec
-
 from lrnorm._errors import MissingDependencyError
 
-if find_spec("onnx") is None:
-    raise MissingDependencyError("lrnorm.onnx needs the package onnx: pip install 'lrnorm[onnx]'.")
+try:
+    import onnx as onnx
+except ImportError as error:
+    raise MissingDependencyError(
+        "lrnorm.onnx needs the package onnx: pip install 'lrnorm[onnx]'."
+    ) from error
 
 from lrnorm.onnx._fuse import Chain, chains, fuse
 from lrnorm.onnx._load import load

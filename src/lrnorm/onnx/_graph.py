@@ -40,7 +40,7 @@ def opened(model: Model) -> tuple[ModelProto, str]:
     elif isinstance(model, (str, os.PathLike)):
         source = Path(model)
         folder, name = str(source.parent), str(source)
-        with reading(source):
+        with reading(source, ".onnx"):
             found = onnx.load(source, load_external_data=False)
     else:
         raise KindError(

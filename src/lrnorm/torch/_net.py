@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from lrnorm._dispatch import front_of
 from lrnorm._errors import KindError
 from lrnorm._information import Shape
 from lrnorm.layer import LocalResponseNormalizationLayer as Layer
@@ -68,9 +69,16 @@ def _tensor(value: Any) -> Tensor:
     """The value as a tensor."""
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, np.ndarray):
+        front_of(value, "the array")  # a masked array and the like is refused
     array = np.asarray(value)
     if array.dtype.kind == "V":  # bfloat16 of ml_dtypes
         array = array.astype(np.float32)
+    if array.dtype.kind not in "biufc":
+        raise KindError(
+            f"a torch.nn.Module takes arrays of numbers, got dtype {array.dtype}. "
+            "Convert it first, for example x.astype('float32')."
+        )
     return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
 
 
@@ -82,6 +90,11 @@ def _fitted(value: Any, module: nn.Module, run: Run) -> Tensor:
     if like is None or (not tensor.is_floating_point() and _takes_integers(module)):
         return tensor
     dtype = like.dtype if run.dtype is None else getattr(torch, run.dtype)
+    if tensor.is_complex() and not dtype.is_complex:
+        raise KindError(
+            f"a torch.nn.Module of {dtype} takes real numbers, got {tensor.dtype}. "
+            "Feed the real and the imaginary part, or abs(x), as the model means."
+        )
     return tensor.to(like.device, dtype)
 
 
@@ -181,12 +194,18 @@ def _float_of(value: Any) -> Any:
 
 def call_function(function: Callable[..., Any], values: Sequence[Any]) -> Any:
     """A function of tensors, of tensors or arrays."""
-    return function(*map(_tensor, values))
+    return _recording(function)(*map(_tensor, values))
 
 
 def vjp_of_function(function: Callable[..., Any], values: Sequence[Any], grad: Any) -> Any:
     """The gradient of a function of tensors."""
-    return _pulled_back(function, values, list(map(_tensor, values)), grad)
+    return _pulled_back(_recording(function), values, list(map(_tensor, values)), grad)
+
+
+def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
+    """In place of a ufunc of NumPy, which records no gradient, PyTorch's function of that name."""
+    twin = getattr(torch, function.__name__, None) if isinstance(function, np.ufunc) else None
+    return twin or function
 
 
 @register(nn.Module)
