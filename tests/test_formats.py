@@ -271,3 +271,11 @@ def test_a_format_is_one_row(tmp_path, monkeypatch):
     assert files.read(tmp_path / "x.txt") == [1.0]
     files.apply(tmp_path / "x.txt", tmp_path / "y.npy", axis=0)
     assert np.load(tmp_path / "y.npy") == lrnorm.local_response_norm([1.0], axis=0)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".zarr"])
+def test_masked_arrays_are_not_written_without_their_mask(tmp_path, ending):
+    masked = np.ma.array([1.0, 2.0], mask=[True, False])
+    with pytest.raises(TypeError, match=r"MaskedArray: pass x\.filled\(0\)"):
+        lrnorm.files.write(tmp_path / f"x{ending}", {"a": masked} if ending == ".npz" else masked)
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ import pytest
 from on_disk import stored, times, tree
 
 import lrnorm
-from lrnorm import LRNSpec, _pieces, cli, files
+from lrnorm import LRNSpec, _pieces, _zarr, cli, files
 
 zarr = pytest.importorskip("zarr")
 
@@ -289,6 +289,50 @@ def test_codecs_in_shards_are_told_of_another_dtype(x):
     assert order == {"name": "bytes", "configuration": {"endian": "little"}}
     assert pack["configuration"]["typesize"] == 8
     assert repr(document["fill_value"]) == "7.0"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("fill", "kept"),
+    [(1e30, np.inf), (-1e30, -np.inf), (65504, 65504), (0.1, np.float16(0.1))],
+)
+def test_a_fill_value_beyond_the_dtype_is_infinite(x, version, fill, kept):
+    """As every value of the array would be."""
+    stored("x.zarr", x, zarr_format=version, fill_value=fill)
+    files.apply("x.zarr", "y.zarr", dtype="float16")
+    assert zarr.open_array("y.zarr", mode="r").fill_value == kept
+    np.testing.assert_array_equal(
+        files.read("y.zarr"), lrnorm.local_response_norm(x, dtype="float16")
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3 specification")
+def test_what_a_codec_refuses_is_one_line(x, capsys):
+    """Here to keep more bits than the new dtype has."""
+    from zarr.codecs.numcodecs import BitRound
+
+    stored("x.zarr", x, filters=[BitRound(keepbits=20)])
+    assert cli.main(["apply", "x.zarr", "-o", "y.zarr", "--dtype", "float16"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert "y.zarr.partial cannot be written: Keepbits too large for given dtype." in err
+
+
+@pytest.mark.parametrize("error", [ValueError("no such codec"), TypeError("no such codec")])
+@pytest.mark.parametrize("step", ["made", "opened"])
+def test_what_zarr_refuses_at_the_start_is_one_line(x, monkeypatch, step, error):
+    stored("x.zarr", x)
+    opens = zarr.open
+
+    def refuse(*how, mode="", **more):
+        if mode == "r":
+            return opens(*how, mode=mode, **more)
+        raise error
+
+    place = {"made": (_zarr, "create_like"), "opened": (zarr, "open")}[step]
+    monkeypatch.setattr(*place, refuse)
+    with pytest.raises(lrnorm.FileError, match=r"y\.zarr cannot be written: no such codec\.$"):
+        files.apply("x.zarr", "y.zarr")
 
 
 def test_chunks_of_nothing_but_the_fill_value_have_no_file(x):

@@ -98,7 +98,7 @@ def test_a_killed_run_goes_on_where_it_stopped(killed, x):
 
 def test_a_recorded_chunk_of_another_size_is_written_again(killed):
     name = sorted(recorded(killed))[0]
-    (killed / name).write_bytes(b"")  # as a power cut may leave it
+    (killed / name).write_bytes(b"")  # by hand: no kill of the process leaves this
     files.apply("x.zarr", "y.zarr")
     files.apply("x.zarr", "undisturbed.zarr")
     assert tree("y.zarr") == tree("undisturbed.zarr")
@@ -206,6 +206,33 @@ def test_ctrl_c_says_that_it_goes_on(x):
     assert files.apply("x.zarr", "y.zarr").startswith("wrote y.zarr")
 
 
+def stopped_after_one(items, *_):
+    """In place of the bar: Ctrl-C while it is drawn."""
+    for item in items:
+        yield item
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_outside_of_the_work_stops_it(x, monkeypatch):
+    stored("x.zarr", x, chunks=(1, 12, 1, 9))
+    do_piece, begun, ended = _pieces.do_piece, [], []
+
+    def slowly(*how):
+        begun.append(0)
+        time.sleep(0.05)
+        do_piece(*how)
+        ended.append(0)
+
+    monkeypatch.setattr(_pieces, "do_piece", slowly)
+    monkeypatch.setattr(files, "_bar", stopped_after_one)
+    with pytest.raises(KeyboardInterrupt, match="the same call goes on from there"):
+        files.apply("x.zarr", "y.zarr")
+    assert len(begun) == len(ended) < 40
+    done = len(ended)
+    time.sleep(0.3)
+    assert len(begun) == done
+
+
 def test_a_full_disk_leaves_what_is_done(x, monkeypatch):
     stored("x.zarr", x)
     note = _pieces._note
@@ -238,35 +265,80 @@ def test_a_partial_of_someone_else_is_left_alone(x, what):
     assert tree(".") == before
 
 
-def test_killed_before_the_first_chunk(x):
-    stored("x.zarr", x)
-    for stage in ("", "lock", "half the metadata"):
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("source", ["x.zarr", "x.npy"])
+def test_killed_before_the_first_chunk(x, source, version):
+    np.save("x.npy", x)
+    stored("x.zarr", x, zarr_format=version)
+    document = {2: ".zarray", 3: "zarr.json"}[version]
+    whole = Path("x.zarr", document).read_text()
+    for stage in ("", "lock", "{", whole):
         records = Path("y.zarr.partial/.lrnorm")
         records.parent.mkdir()
         if stage:
             records.mkdir()
             (records / "lock").touch()
-        if stage == "half the metadata":
-            Path("y.zarr.partial/zarr.json").write_text("{")
-        files.apply("x.zarr", "y.zarr", overwrite=True)
+        if stage in ("{", whole):
+            Path("y.zarr.partial", document).write_text(stage)
+        files.apply(source, "y.zarr", overwrite=True)
         np.testing.assert_array_equal(files.read("y.zarr"), lrnorm.local_response_norm(x))
 
 
-def test_replacing_is_whole_or_not_at_all(x, monkeypatch):
-    """Killed between the two renamings, both are there, and the same call puts them right."""
-    stored("x.zarr", x)
-    stored("y.zarr", 2 * x)
-    code = (
-        "import os\nfrom lrnorm import files\nrename = os.rename\n"
-        "def last(*names):\n    rename(*names)\n    os.kill(os.getpid(), 9)\n"
-        "os.rename = last\nfiles.apply('x.zarr', 'y.zarr', overwrite=True)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert os.path.isdir("y.zarr.partial/.lrnorm/replaced")
-    files.apply("x.zarr", "y.zarr")
-    np.testing.assert_array_equal(files.read("y.zarr"), lrnorm.local_response_norm(x))
+@pytest.fixture
+def half_replaced(x):
+    """Killed between the two renamings of a call, the old array and the new are there."""
+
+    def run(call):
+        stored("x.zarr", x)
+        stored("y.zarr", 2 * x)
+        code = (
+            "import os\nfrom lrnorm import files\nrename = os.rename\n"
+            "def last(*names):\n    rename(*names)\n    os.kill(os.getpid(), 9)\n"
+            f"os.rename = last\n{call}"
+        )
+        done = subprocess.run([sys.executable, "-c", code], check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert not os.path.exists("y.zarr")
+        assert os.path.isdir("y.zarr.partial/.lrnorm/replaced")
+
+    return run
+
+
+@pytest.mark.parametrize("source", ["x.zarr", "y.zarr"])
+def test_replacing_is_whole_or_not_at_all(half_replaced, x, source):
+    """The same call puts it right, and does nothing twice; of an array onto itself too."""
+    expected = lrnorm.local_response_norm(x if source == "x.zarr" else 2 * x)
+    half_replaced(f"files.apply({source!r}, 'y.zarr', overwrite=True)")
+    before = times("y.zarr.partial")
+    files.apply(source, "y.zarr", overwrite=True)
+    np.testing.assert_array_equal(files.read("y.zarr"), expected)
+    assert times("y.zarr") == before
     assert sorted(os.listdir()) == ["x.zarr", "y.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: files.apply("y.zarr", "y.zarr"), "y.zarr exists and is left as it is"),
+        (lambda: files.apply("y.zarr", "y.zarr", beta=2.0, overwrite=True), "its spec was "),
+    ],
+)
+def test_another_call_after_that_finds_the_old_one(half_replaced, x, call, message):
+    half_replaced("files.apply('y.zarr', 'y.zarr', overwrite=True)")
+    with pytest.raises(lrnorm.FileError, match=message):
+        call()
+    np.testing.assert_array_equal(files.read("y.zarr"), 2 * x)
+
+
+def test_writing_half_done_puts_the_old_one_back(half_replaced, x):
+    """The error says to delete the new one: that may not be where the old one is."""
+    half_replaced("files.write('y.zarr', [[1.0]], overwrite=True)")
+    with pytest.raises(lrnorm.FileError, match=r"y\.zarr\.partial exists: .* Delete it if"):
+        files.write("y.zarr", [[1.0]], overwrite=True)
+    np.testing.assert_array_equal(files.read("y.zarr"), 2 * x)
+    shutil.rmtree("y.zarr.partial")
+    files.write("y.zarr", [[1.0]], overwrite=True)
+    assert files.read("y.zarr") == 1
 
 
 def test_a_renaming_that_fails_puts_the_old_one_back(x, monkeypatch):
@@ -337,6 +409,33 @@ class TestCluster:
         files.apply("x.npy", "z.zarr", scheduler=address)
         np.testing.assert_array_equal(files.read("z.zarr"), files.read("y.zarr"))
 
+    def test_ctrl_c_waits_for_what_workers_are_at(self, cluster, x, monkeypatch):
+        def slow_down(seconds):
+            import time
+
+            from lrnorm import _pieces
+
+            normalize = _pieces.local_response_norm
+
+            def slowly(*arrays, **how):
+                time.sleep(seconds)
+                return normalize(*arrays, **how)
+
+            _pieces.local_response_norm = slowly
+
+        import distributed
+
+        stored("x.zarr", x, chunks=(1, 12, 1, 9))
+        with distributed.Client(cluster, set_as_default=False) as client:
+            client.run(slow_down, 0.7)
+        monkeypatch.setattr(files, "_bar", stopped_after_one)
+        with pytest.raises(KeyboardInterrupt, match="the same call goes on from there"):
+            files.apply("x.zarr", "y.zarr", scheduler=cluster.scheduler_address)
+        done = recorded("y.zarr.partial")
+        assert 1 <= len(done) < 20
+        time.sleep(1.5)
+        assert recorded("y.zarr.partial") == done
+
     def test_what_workers_refuse_is_one_line(self, cluster, x):
         stored("x.zarr", x)
         Path("x.zarr/c/2/0/1/0").write_bytes(b"no chunk")
@@ -345,16 +444,15 @@ class TestCluster:
         assert os.path.isdir("y.zarr.partial")
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_no_scheduler_there(x, capsys, monkeypatch):
-    pytest.importorskip("distributed")
-    import dask
-
+def test_no_scheduler_there(x, capsys):
     stored("x.zarr", x)
-    with dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}):
-        assert command("apply x.zarr -o y.zarr --scheduler tcp://127.0.0.1:1") == 2
+    assert command("apply x.zarr -o y.zarr --scheduler tcp://127.0.0.1:1") == 2
     err = capsys.readouterr().err
-    assert "there is no Dask scheduler at tcp://127.0.0.1:1: " in err
+    assert "there is no Dask scheduler at tcp://127.0.0.1:1: " in err and err.count("\n") == 1
+    for nonsense in ("nonsense", "127.0.0.1", "tcp://localhost:abc", ""):
+        with pytest.raises(lrnorm.ParameterError, match="an address such as tcp://HOST:8786, got"):
+            files.apply("x.zarr", "y.zarr", scheduler=nonsense)
+    assert not Path("y.zarr.partial").exists()
     assert command("apply x.zarr -o y.npy --scheduler tcp://127.0.0.1:1") == 2
     assert "a scheduler hands out the chunks of a .zarr made from a .zarr or .npy, got x.zarr" in (
         capsys.readouterr().err

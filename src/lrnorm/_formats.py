@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lrnorm import _zarr
-from lrnorm._dispatch import array_of_lists
+from lrnorm._dispatch import array_of_lists, front_of
 from lrnorm._errors import FileError, KindError, LRNormError, MissingDependencyError, ShapeError
 
 Array = npt.NDArray[Any]
@@ -57,7 +57,7 @@ def reason(error: BaseException) -> str:
 
 
 @contextmanager
-def reading(source: Path) -> Iterator[None]:
+def reading(source: Path, kind: str = "") -> Iterator[None]:
     """Whatever a decoder makes of a bad file becomes a FileError."""
     if os.path.isdir(source) and not _zarr.in_zarr(source):
         raise FileError(f"{source} is a folder. Give the name of a file in it.")
@@ -78,9 +78,20 @@ def reading(source: Path) -> Iterator[None]:
                 "Save numbers, for example numpy.save(path, x.astype('float32'))."
             ) from error
         raise FileError(
-            f"{source} is not a readable {source.suffix or '.zarr'} file: {reason(error)}. "
+            f"{source} is not a readable {kind or source.suffix or '.zarr'} file: {reason(error)}. "
             "It may be cut short, or of another kind than its name says."
         ) from error
+
+
+@contextmanager
+def storing(path: PathLike) -> Iterator[None]:
+    """Whatever an encoder or the system refuses becomes a FileError."""
+    try:
+        yield
+    except LRNormError:
+        raise
+    except Exception as error:
+        raise cannot_be_written(path, error) from error
 
 
 @contextmanager
@@ -120,6 +131,7 @@ def writing(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
 def writing_folder(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
     """The same for a folder: an empty one, put in place when the block ends."""
     target, partial = places(path)
+    put_back(path)
     check_free(path, overwrite)
     _new(path, partial, Path.mkdir)
     try:
@@ -156,6 +168,17 @@ def put_folder(partial: Path, target: Path, overwrite: bool) -> None:
         raise
     _sync_one(target.parent)
     shutil.rmtree(target / RECORDS, ignore_errors=True)
+
+
+def put_back(path: PathLike) -> None:
+    """Undo what a kill between the two renamings of `put_folder` left half done: the old folder
+    has its name again, and the new one is unfinished. Nothing is lost if that run lives: its
+    second renaming fails."""
+    target, partial = places(path)
+    old = partial / RECORDS / "replaced"
+    if os.path.isdir(old) and not os.path.exists(target):  # Path's own: see `reading`
+        with storing(target):
+            os.rename(old, target)
 
 
 def sync(folder: Path) -> None:
@@ -235,6 +258,8 @@ def count_text(arrays: Collection[Any]) -> str:
 
 def numbers(array: Any) -> Array:
     """An array of a dtype that files name without doubt: bfloat16 is not among them."""
+    if isinstance(array, np.ndarray):
+        front_of(array, "the array")  # a masked array and the like is refused
     checked: Array = array_of_lists(array, "the array")
     if checked.dtype.kind not in "biufc":
         raise KindError(

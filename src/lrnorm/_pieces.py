@@ -16,7 +16,8 @@ import math
 import mmap
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,10 +25,17 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lrnorm import _core, _formats
 from lrnorm._dispatch import local_response_norm
-from lrnorm._errors import DeviceError, FileError, LRNormError, MissingDependencyError
+from lrnorm._errors import (
+    DeviceError,
+    FileError,
+    LRNormError,
+    MissingDependencyError,
+    ParameterError,
+)
 from lrnorm._formats import RECORDS, Array
 from lrnorm._spec import LRNSpec
 from lrnorm._zarr import DOCUMENTS, Index, Stored
@@ -150,15 +158,13 @@ def do_piece(work: Work, piece: Piece, arrays: tuple[Source, Stored] | None = No
     for name, index in piece.files:
         ends = zip(index, piece.read, strict=True)
         inside = tuple(slice(i.start - r.start, i.stop - r.start) for i, r in ends)
-        try:
+        with _formats.storing(work.folder):
             y[index] = values[inside]
             _note(Path(work.folder), name)
-        except OSError as error:
-            raise _formats.cannot_be_written(work.folder, error) from error
     release(x)
 
 
-def here(work: Work, pieces: list[Piece]) -> Iterator[None]:
+def here(work: Work, pieces: list[Piece]) -> Generator[None, None, None]:
     """Do the pieces in threads, so that the disk, codecs and the core work at the same time."""
     if not pieces:
         return
@@ -169,8 +175,8 @@ def here(work: Work, pieces: list[Piece]) -> Iterator[None]:
     needed = 3 * largest * (x.dtype.itemsize + y.dtype.itemsize)
     threads = max(1, min(_core.thread_count() + 1, MEMORY // needed, len(pieces)))
     with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(do_piece, work, piece, arrays) for piece in pieces]
         try:
+            futures = [pool.submit(do_piece, work, piece, arrays) for piece in pieces]
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
@@ -178,7 +184,33 @@ def here(work: Work, pieces: list[Piece]) -> Iterator[None]:
             raise
 
 
-def on_cluster(work: Work, pieces: list[Piece], scheduler: Any) -> Iterator[None]:
+def check_scheduler(scheduler: Any) -> None:
+    """Whether someone listens there, asked before anything is made: distributed tries for long."""
+    if not isinstance(scheduler, str):
+        return  # an object of Dask's knows its own way
+    address = scheduler if "://" in scheduler else f"tcp://{scheduler}"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise ParameterError(
+            f"scheduler must be an address such as tcp://HOST:8786, got {scheduler!r}. "
+            "`dask scheduler` starts one and prints its address."
+        )
+    if parts.scheme not in ("tcp", "tls"):
+        return
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except OSError as error:
+        raise DeviceError(
+            f"there is no Dask scheduler at {scheduler}: {_formats.reason(error)}. "
+            "`dask scheduler` starts one and prints its address."
+        ) from error
+
+
+def on_cluster(work: Work, pieces: list[Piece], scheduler: Any) -> Generator[None, None, None]:
     """Do the pieces on the workers of a Dask cluster; they see the files under the same names."""
     try:
         import distributed
@@ -205,6 +237,29 @@ def on_cluster(work: Work, pieces: list[Piece], scheduler: Any) -> Iterator[None
                 f"{work.folder} could not be finished by the workers of {scheduler}: "
                 f"{_formats.reason(error)}. Each needs lrnorm, and the files under the same names."
             ) from error
+        finally:
+            _stop(client, [future for future in futures if not future.done()])
+
+
+def _stop(client: Any, futures: list[Any]) -> None:
+    """Cancel what waits for a worker, and wait for what one is at: no thread can be stopped, and
+    none may write when the folder is no longer held."""
+    keys = {future.key for future in futures}
+    client.cancel(futures)
+    while keys:
+        known = client.run_on_scheduler(_known_to_scheduler, keys)
+        time.sleep(0.1)  # what the scheduler sent last has arrived at the workers then
+        at_work = client.run(_known_to_worker, keys, on_error="ignore").values()
+        if not known and not any(at_work):
+            return
+
+
+def _known_to_scheduler(keys: set[str], dask_scheduler: Any) -> bool:
+    return not keys.isdisjoint(dask_scheduler.tasks)
+
+
+def _known_to_worker(keys: set[str], dask_worker: Any) -> bool:
+    return not keys.isdisjoint(dask_worker.state.tasks)
 
 
 # Records
@@ -238,6 +293,8 @@ def unfinished(folder: Path, work: Work, make: Callable[[], None]) -> Iterator[N
         if begun.exists():
             _check_same(folder, json.loads(begun.read_text()), now)
         else:
+            for name in DOCUMENTS:  # of a run that stopped here: Zarr makes no array over another
+                (folder / name).unlink(missing_ok=True)
             make()
             new = begun.with_suffix(".new")
             new.write_text(json.dumps(now, indent=2))

@@ -118,7 +118,10 @@ def _change_dtype(document: dict[str, Any], dtype: np.dtype[Any]) -> None:
         document["dtype"], document["filters"] = dtype.str, None
     fill = document["fill_value"]
     if isinstance(fill, (bool, int, float)):
-        document["fill_value"] = float(fill)
+        with np.errstate(over="ignore"):
+            beyond = np.isinf(np.asarray(fill, np.float64).astype(dtype))
+        infinity = "Infinity" if fill > 0 else "-Infinity"
+        document["fill_value"] = infinity if beyond else float(fill)
     elif isinstance(fill, str) and fill.startswith("0x"):  # the bits of some nan
         document["fill_value"] = "NaN"
 

@@ -14,7 +14,8 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 
 from lrnorm import _formats, _pieces, _zarr
 from lrnorm._dispatch import NUMBERS, local_response_norm
-from lrnorm._errors import FileError, LRNormError, MissingDependencyError, ParameterError
+from lrnorm._errors import FileError, MissingDependencyError, ParameterError
 from lrnorm._formats import Array, PathLike, writing
 from lrnorm._pieces import Source
 from lrnorm._spec import LRNSpec, resolve_axis
@@ -130,6 +131,7 @@ def apply(
     """
     source, target = Path(source), Path(target)
     kinds = _formats.ending(source), _formats.ending(target)
+    _formats.put_back(target)
     _formats.check_free(target, overwrite)
     mapped = kinds[0] in _IN_PIECES
     if scheduler is not None and not (mapped and kinds[1] == ".zarr"):
@@ -137,11 +139,14 @@ def apply(
             f"a scheduler hands out the chunks of a .zarr made from a .zarr or .npy, got {source} "
             f"and {target}. Leave it out, or write a .zarr."
         )
+    if scheduler is not None:
+        _pieces.check_scheduler(scheduler)
     parameters |= {"axis": axis, "dtype": dtype}
+    order = _Order(target, overwrite, progress, parameters)
     with _opened(source) as members:
         chosen = _chosen(source, members, keys)
         if kinds == (".npz", ".npz"):
-            return _apply_npz(source, chosen, target, overwrite, progress, parameters)
+            return _apply_npz(source, chosen, order)
         if len(chosen) != 1:
             raise FileError(
                 f"{source} holds {_formats.count_text(chosen)} ({', '.join(chosen)}) where "
@@ -153,10 +158,9 @@ def apply(
         with _formats.named(_label(source, name)):
             result = _result_dtype(x, parameters)
         if mapped and kinds[1] == ".npy":
-            return _apply_npy(x, result, target, overwrite, progress, parameters)
+            return _apply_npy(x, result, order)
         if mapped and kinds[1] == ".zarr":
-            whole = source, x, result
-            return _apply_zarr(*whole, target, overwrite, progress, parameters, scheduler)
+            return _apply_zarr(source, x, result, order, scheduler)
         with _formats.named(_label(source, name)):
             y = local_response_norm(x[...], **parameters)
     opaque = kinds[0] not in _formats.PICTURES or not _formats.has_transparency(source)
@@ -287,22 +291,25 @@ def _bar(items: Iterable[Any], count: int, progress: bool, title: str) -> Iterab
     return track(items, title, total=count, console=Console(stderr=True))
 
 
-def _apply_npy(
-    x: Source,
-    dtype: np.dtype[Any],
-    target: Path,
-    overwrite: bool,
-    progress: bool,
-    parameters: dict[str, Any],
-) -> str:
+@dataclass(frozen=True)
+class _Order:
+    """What `apply` was told about its result."""
+
+    target: Path
+    overwrite: bool
+    progress: bool
+    parameters: dict[str, Any]
+
+
+def _apply_npy(x: Source, dtype: np.dtype[Any], order: _Order) -> str:
     fortran = isinstance(x, np.ndarray) and x.flags.f_contiguous and not x.flags.c_contiguous
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": fortran,
         "shape": x.shape,
     }
-    parameters = parameters | {"dtype": dtype}
-    with writing(target, overwrite=overwrite) as stream:
+    parameters = order.parameters | {"dtype": dtype}
+    with writing(order.target, overwrite=order.overwrite) as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         stream.flush()
         if x.size:
@@ -310,24 +317,18 @@ def _apply_npy(
             _formats.reserve(stream, offset + x.size * dtype.itemsize)
             y = np.memmap(stream, dtype, "r+", offset, x.shape, "F" if fortran else "C")
             cuts = _pieces.cut(x, resolve_axis(parameters["axis"], x.ndim))
-            for index in _bar(cuts, len(cuts), progress, target.name):
+            for index in _bar(cuts, len(cuts), order.progress, order.target.name):
                 local_response_norm(x[index], out=y[index], **parameters)
                 _pieces.release(x)
                 _pieces.release(y)
             y.flush()
-    return f"wrote {target}: {_formats.shape_text(x.shape)}, {dtype}"
+    return f"wrote {order.target}: {_formats.shape_text(x.shape)}, {dtype}"
 
 
 def _apply_zarr(
-    source: Path,
-    x: Source,
-    dtype: np.dtype[Any],
-    target: Path,
-    overwrite: bool,
-    progress: bool,
-    parameters: dict[str, Any],
-    scheduler: Any,
+    source: Path, x: Source, dtype: np.dtype[Any], order: _Order, scheduler: Any
 ) -> str:
+    target, parameters = order.target, order.parameters
     numbers = {name: parameters[name] for name in NUMBERS if name in parameters}
     spec = parameters.get("spec") or LRNSpec.from_keywords(**numbers)
     axis = resolve_axis(parameters["axis"], x.ndim)
@@ -341,7 +342,7 @@ def _apply_zarr(
             _zarr.create(folder, x.shape, dtype, _pieces.chunks_for(x, axis))
 
     try:
-        with _pieces.unfinished(folder, work, make):
+        with _formats.storing(target), _pieces.unfinished(folder, work, make):
             y = _zarr.Stored(folder, "r+")
             pieces = _pieces.left_to_do(folder, _pieces.pieces_of(y, axis, spec))
             doing = (
@@ -349,41 +350,31 @@ def _apply_zarr(
                 if scheduler is None
                 else _pieces.on_cluster(work, pieces, scheduler)
             )
-            for _ in _bar(doing, len(pieces), progress, target.name):
-                pass
-            _formats.put_folder(folder, place, overwrite)
+            with closing(doing):  # a stop while the bar is drawn does not reach into it
+                for _ in _bar(doing, len(pieces), order.progress, target.name):
+                    pass
+            _formats.put_folder(folder, place, order.overwrite)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"{folder} is left, and the same call goes on from there") from stop
-    except OSError as error:
-        if isinstance(error, LRNormError):
-            raise
-        raise _formats.cannot_be_written(target, error) from error
     return f"wrote {target}: {_formats.shape_text(x.shape)}, {dtype}"
 
 
-def _apply_npz(
-    source: Path,
-    chosen: Members,
-    target: Path,
-    overwrite: bool,
-    progress: bool,
-    parameters: dict[str, Any],
-) -> str:
+def _apply_npz(source: Path, chosen: Members, order: _Order) -> str:
     names = {f"{name}.npy": name for name in chosen}
     with (
-        writing(target, overwrite=overwrite) as stream,
+        writing(order.target, overwrite=order.overwrite) as stream,
         zipfile.ZipFile(source) as old,
         zipfile.ZipFile(stream, "w") as new,
     ):
         entries = old.infolist()
-        for member in _bar(entries, len(entries), progress, target.name):
+        for member in _bar(entries, len(entries), order.progress, order.target.name):
             entry = zipfile.ZipInfo(member.filename)
             entry.compress_type = member.compress_type
             if member.filename in names:
                 name = names[member.filename]
                 x = chosen[name]()
                 with _formats.named(_label(source, name)):
-                    y = local_response_norm(x, **parameters)
+                    y = local_response_norm(x, **order.parameters)
                 _formats.write_member(new, entry, _formats.numbers(y))
             else:
                 with (
@@ -394,4 +385,4 @@ def _apply_npz(
                     shutil.copyfileobj(copied, out)
         others = len(entries) - len(chosen)
     rest = f", {others} more copied as they were" if others else ""
-    return f"wrote {target}: {_formats.count_text(chosen)}{rest}"
+    return f"wrote {order.target}: {_formats.count_text(chosen)}{rest}"
