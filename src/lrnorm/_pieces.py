@@ -186,9 +186,9 @@ def here(work: Work, pieces: list[Piece]) -> Generator[None, None, None]:
 
 def check_scheduler(scheduler: Any) -> None:
     """Whether someone listens there, asked before anything is made: distributed tries for long."""
-    if not isinstance(scheduler, str):
-        return  # an object of Dask's knows its own way
-    address = scheduler if "://" in scheduler else f"tcp://{scheduler}"
+    address = f"tcp://{scheduler}" if "://" not in str(scheduler) else scheduler
+    if not isinstance(scheduler, str) or not address.startswith(("tcp://", "tls://")):
+        return  # an object of Dask's, or a protocol that Dask knows
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
@@ -199,8 +199,6 @@ def check_scheduler(scheduler: Any) -> None:
             f"scheduler must be an address such as tcp://HOST:8786, got {scheduler!r}. "
             "`dask scheduler` starts one and prints its address."
         )
-    if parts.scheme not in ("tcp", "tls"):
-        return
     try:
         socket.create_connection((host, port), timeout=10).close()
     except OSError as error:
