@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lrnorm._devices import gpu_number
@@ -104,3 +104,17 @@ def check_evaluation(
         _one_of("random_seeding, unless an integer,", random_seeding, seeds)
     _one_of("working_precision", working_precision, tuple(PRECISIONS))
     gpu_number(target_device)
+
+
+def learnable_names(learnable: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of the numbers a layer learns: `learnable` is True, False, a name or several."""
+    if isinstance(learnable, bool):
+        return names if learnable else ()
+    rule = f"learnable must be True, False or names among {', '.join(names)}"
+    if not isinstance(learnable, Iterable):
+        raise KindError(f"{rule}, got {learnable!r}.")
+    wanted = (learnable,) if isinstance(learnable, str) else tuple(learnable)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise ParameterError(f"{rule}, got {unknown[0]!r}.")
+    return tuple(name for name in names if name in wanted)

@@ -202,10 +202,14 @@ def check_scheduler(scheduler: Any) -> None:
     try:
         socket.create_connection((host, port), timeout=10).close()
     except OSError as error:
-        raise DeviceError(
-            f"there is no Dask scheduler at {scheduler}: {_formats.reason(error)}. "
-            "`dask scheduler` starts one and prints its address."
-        ) from error
+        raise _no_scheduler(scheduler, error) from error
+
+
+def _no_scheduler(scheduler: Any, error: Exception) -> DeviceError:
+    return DeviceError(
+        f"there is no Dask scheduler at {scheduler}: {_formats.reason(error)}. "
+        "`dask scheduler` starts one and prints its address."
+    )
 
 
 def on_cluster(work: Work, pieces: list[Piece], scheduler: Any) -> Generator[None, None, None]:
@@ -219,10 +223,7 @@ def on_cluster(work: Work, pieces: list[Piece], scheduler: Any) -> Generator[Non
     try:
         client = distributed.Client(scheduler, set_as_default=False)
     except Exception as error:
-        raise DeviceError(
-            f"there is no Dask scheduler at {scheduler}: {_formats.reason(error)}. "
-            "`dask scheduler` starts one and prints its address."
-        ) from error
+        raise _no_scheduler(scheduler, error) from error
     with client, client.as_current():
         futures = client.map(partial(do_piece, work), pieces, pure=False, retries=2)
         try:

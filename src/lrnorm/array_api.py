@@ -19,6 +19,7 @@ import numpy as np
 from lrnorm._array_numbers import Numbers, Plain, Scaled
 from lrnorm._errors import KindError, OutputError, ParameterError, ShapeError
 from lrnorm._spec import LRNSpec, resolve_axis
+from lrnorm._windows import window_sum
 
 __all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
 
@@ -50,20 +51,11 @@ def _floating_dtypes(xp: Any, x: Any) -> tuple[bool, Any]:
 
 
 def _window_sum(v: Numbers, channels: int, before: int, after: int) -> Numbers:
-    """The sum over the window of each channel, by sums of one, two, four … neighbours: it only
-    adds, and its cost grows with the logarithm of the window."""
-    width = before + after + 1
-    block, length = v.padded(before, after), channels + width - 1
-    total, start, reach = None, 0, 1
-    while True:
-        if width & reach:
-            piece = block.part(start, start + channels)
-            total = piece if total is None else total + piece
-            start += reach
-        if start == width:
-            return total
-        block = block.part(0, length - reach) + block.part(reach, length)
-        length, reach = length - reach, 2 * reach
+    """The sum over the window of each channel."""
+    kind = type(v)
+    return window_sum(
+        v.padded(before, after), channels, before + after + 1, kind.part, kind.__add__
+    )
 
 
 class _Terms:

@@ -8,12 +8,15 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from lrnorm._dispatch import ALPHA, BETA, BIAS, NUMBERS, RADIUS, explain_foreign, spec_of
 from lrnorm._errors import KindError, MissingDependencyError, ParameterError, ShapeError
+from lrnorm._options import learnable_names
 from lrnorm._spec import LRNSpec, is_integer, resolve_axis
+from lrnorm._windows import window_sum
 
 try:
     import keras
@@ -67,51 +70,21 @@ def _in_operations() -> _Normalized:
         return ops.cast(wide * ops.power(energy, -beta), x.dtype)
 
     def _window_sum(v: Any, spec: LRNSpec, axis: int) -> Any:
-        """By sums of one, two, four … neighbours: it only adds, and its cost grows with the
-        logarithm of the window."""
         channels = v.shape[axis]
         before, after = (min(end, max(channels - 1, 0)) for end in spec.ends(channels))
-        width, length = before + after + 1, before + channels + after
         sides = [(0, 0)] * len(v.shape)
         sides[axis] = (before, after)
-        block, total, start, reach = ops.pad(v, sides), None, 0, 1
 
-        def part(first: int, last: int) -> Any:
-            return block[(slice(None),) * axis + (slice(first, last),)]
+        def part(of: Any, start: int, stop: int) -> Any:
+            return of[(slice(None),) * axis + (slice(start, stop),)]
 
-        while True:
-            if width & reach:
-                piece = part(start, start + channels)
-                total = piece if total is None else total + piece
-                start += reach
-            if start == width:
-                return total
-            block = part(0, length - reach) + part(reach, length)
-            length, reach = length - reach, 2 * reach
+        return window_sum(ops.pad(v, sides), channels, before + after + 1, part, operator.add)
 
     return y
 
 
 _BACKENDS = {"torch": _on_torch, "jax": _on_jax}
 _normalized = _BACKENDS.get(keras.backend.backend(), _in_operations)()
-
-
-def _learned(learnable: Any) -> tuple[str, ...]:
-    if isinstance(learnable, bool):
-        return _LEARNABLE if learnable else ()
-    if not isinstance(learnable, Iterable):
-        raise KindError(
-            f"learnable must be True, False or names among {', '.join(_LEARNABLE)}, "
-            f"got {learnable!r}."
-        )
-    wanted = (learnable,) if isinstance(learnable, str) else tuple(learnable)
-    unknown = [name for name in wanted if name not in _LEARNABLE]
-    if unknown:
-        raise ParameterError(
-            f"learnable must be True, False or names among {', '.join(_LEARNABLE)}, "
-            f"got {unknown[0]!r}."
-        )
-    return tuple(name for name in _LEARNABLE if name in wanted)
 
 
 @keras.saving.register_keras_serializable(package="lrnorm")
@@ -166,7 +139,7 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
         self._spec = spec_of(name, alpha, beta, bias, channel_window_size, spec, {})
         if not is_integer(axis):
             raise KindError(f"axis must be an integer, got {axis!r}.")
-        learned = _learned(learnable)
+        learned = learnable_names(learnable, _LEARNABLE)
         before, after = self._spec.before, self._spec.after
         self._width = None if before is None or after is None else before + after + 1
         if "alpha" in learned and self._width is None:

@@ -27,9 +27,9 @@ from lrnorm.jax._wide import (
     over,
     plus,
     settled,
+    sum_over_window,
     times,
     wide,
-    window_sum,
 )
 
 
@@ -41,7 +41,7 @@ class Window(NamedTuple):
     axis: int
 
     def sum(self, a: Wide) -> Wide:
-        return window_sum(a, self.before, self.after, self.axis)
+        return sum_over_window(a, self.before, self.after, self.axis)
 
     def mirrored(self) -> Window:
         return Window(self.after, self.before, self.axis)

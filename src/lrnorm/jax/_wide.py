@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from lrnorm._windows import window_sum
+
 
 class _Format(NamedTuple):
     """How a floating-point type lies in its bits."""
@@ -144,32 +146,16 @@ def inverse_power(a: Wide, beta: float | Array) -> Wide:
     return Wide(m * lax.exp2(rest), jnp.clip(whole, _LOWEST, -_LOWEST).astype(np.int32))
 
 
-def window_sum(a: Wide, before: int, after: int, axis: int) -> Wide:
-    """The sum over c - before … c + after along the axis, what lies outside being zero.
-
-    Sums of 1, 2, 4, … neighbours, each of two of the last, make up a window of any width: only
-    additions, as many as the width has binary digits.
-    """
-    channels = a.m.shape[axis]
-    width = before + after + 1
+def sum_over_window(a: Wide, before: int, after: int, axis: int) -> Wide:
+    """The sum over c - before … c + after along the axis, what lies outside being zero."""
     edges = [(0, 0, 0)] * a.m.ndim
     edges[axis] = (before, after, 0)
-    block = Wide(
+    padded = Wide(
         lax.pad(a.m, np.zeros((), a.m.dtype), edges), lax.pad(a.e, np.int32(_LOWEST), edges)
     )
 
-    def part(of: Wide, start: int, size: int) -> Wide:
-        return Wide(*(lax.slice_in_dim(v, start, start + size, axis=axis) for v in of))
+    def part(of: Wide, start: int, stop: int) -> Wide:
+        return Wide(*(lax.slice_in_dim(v, start, stop, axis=axis) for v in of))
 
-    total, start, count = None, 0, 1
-    while True:
-        if width & count:
-            piece = part(block, start, channels)
-            total = piece if total is None else plus(total, piece)
-            start += count
-        if start == width:
-            assert total is not None
-            return total
-        size = block.m.shape[axis] - count
-        block = plus(part(block, 0, size), part(block, count, size))
-        count *= 2
+    total: Wide = window_sum(padded, a.m.shape[axis], before + after + 1, part, plus)
+    return total

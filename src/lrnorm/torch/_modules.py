@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lrnorm._errors import ParameterError
+from lrnorm._options import learnable_names
 from lrnorm._spec import LRNSpec
 from lrnorm.layer import LocalResponseNormalizationLayer as Layer
 from lrnorm.torch import _functional
@@ -19,7 +19,7 @@ class _Learning(nn.Module):
 
     def __init__(self, numbers: Mapping[str, Any], learnable: bool | str | Iterable[str]) -> None:
         super().__init__()
-        self._learned = _names(learnable, tuple(numbers))
+        self._learned = learnable_names(learnable, tuple(numbers))
         for name, value in numbers.items():
             if name in self._learned:
                 value = nn.Parameter(torch.tensor([float(value)], dtype=torch.float32))
@@ -48,19 +48,6 @@ def _shown(value: Any) -> Any:
     if isinstance(value, Tensor):
         return f"{value.item():.6g}" if value.device.type != "meta" else "?"
     return value
-
-
-def _names(learnable: Any, all_names: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(learnable, bool):
-        return all_names if learnable else ()
-    wanted = (learnable,) if isinstance(learnable, str) else tuple(learnable)
-    unknown = [name for name in wanted if name not in all_names]
-    if unknown:
-        raise ParameterError(
-            f"learnable must be True, False or names among {', '.join(all_names)}, "
-            f"got {unknown[0]!r}."
-        )
-    return tuple(name for name in all_names if name in wanted)
 
 
 class LocalResponseNorm(_Learning):
