@@ -8,19 +8,16 @@ by jax.jit, and use every processor that JAX uses. Needs jax.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from printed import Row, canary_text, figures_text, parser_of, print_table, ratio
 
 import lrnorm.jax
-from lrnorm.bench.report import about_text, machine
-from lrnorm.bench.timing import BUSY_BELOW, batch_of, interleave
+from lrnorm.bench.timing import batch_of, interleave
 
 SHAPE = (16, 192, 56, 56)
 SMALL = (1, 8, 4, 4)
@@ -68,7 +65,7 @@ def both_ways(norm: Norm, x: jax.Array, g: jax.Array) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(both(x, g))
 
 
-def rows(rounds: int) -> list[tuple[str, str, float, str, str]]:
+def rows(rounds: int) -> list[Row]:
     rng = np.random.default_rng(0)
     x, g, small = (jnp.asarray(rng.standard_normal(s), "float32") for s in (SHAPE, SHAPE, SMALL))
     np.testing.assert_allclose(jax.jit(ours)(x), jax.jit(straightforward)(x), 1e-5)
@@ -84,19 +81,16 @@ def rows(rounds: int) -> list[tuple[str, str, float, str, str]]:
     }
     measured = interleave([batch_of(call) for call in entrants.values()], rounds)
     times = dict(zip(entrants, measured.timings, strict=True))
-    canary = f"{measured.canary:.2f}{' BUSY' if measured.canary < BUSY_BELOW else ''}"
+    canary = canary_text(measured)
 
-    def ratio(name: str, bound: float, suffix: str) -> tuple[str, str, float, str, str]:
-        a, b = times["straightforward" + suffix], times["ours" + suffix]
-        detail = f"{a.min_ns / 1e3:.0f} by {b.min_ns / 1e3:.0f} µs"
-        detail += f"; medians {a.median_ns / b.median_ns:.1f}; rounds {b.rounds}"
-        return name, f"≥ {bound:g}", a.min_ns / b.min_ns, canary, detail
+    def beside(name: str, bound: float, suffix: str) -> Row:
+        return ratio(times, canary, name, bound, "straightforward" + suffix, "ours" + suffix)
 
     text = "×".join(map(str, SHAPE)) + " float32"
     return [
-        ratio(f"{text}, forward: lax.reduce_window by ours", 5, ""),
-        ratio(f"{text}, gradient: lax.reduce_window by ours", 5, ", gradient"),
-        ratio(f"{text}, y and gradient: lax.reduce_window by ours", 5, ", both ways"),
+        beside(f"{text}, forward: lax.reduce_window by ours", 5, ""),
+        beside(f"{text}, gradient: lax.reduce_window by ours", 5, ", gradient"),
+        beside(f"{text}, y and gradient: lax.reduce_window by ours", 5, ", both ways"),
         (
             "×".join(map(str, SMALL)) + ", compiled call, µs",
             "",
@@ -108,29 +102,13 @@ def rows(rounds: int) -> list[tuple[str, str, float, str, str]]:
 
 
 def table(rounds: int) -> str:
-    lines = [
-        f"{about_text(machine())}; JAX {jax.__version__} on {jax.devices()[0].platform}",
-        "",
-        f"Fastest of {rounds} interleaved rounds.",
-        "",
-        "| what | goal | figure | canary | times |",
-        "|---|---|---|---|---|",
-    ]
-    for name, bound, figure, canary, detail in rows(rounds):
-        lines.append(f"| {name} | {bound} | {figure:.1f} | {canary} | {detail} |")
-    return "\n".join(lines) + "\n"
+    versions = f"JAX {jax.__version__} on {jax.devices()[0].platform}"
+    return figures_text(versions, rounds, rows(rounds))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="lrnorm.jax beside lax.reduce_window")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--results", type=Path, help="keep the table in this folder")
-    arguments = parser.parse_args()
-    text = table(arguments.rounds)
-    print(text, end="")
-    if arguments.results:
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d-%H%M")
-        (arguments.results / f"jax-{stamp}.md").write_text(text, encoding="utf-8")
+    arguments = parser_of("lrnorm.jax beside lax.reduce_window").parse_args()
+    print_table(arguments, "jax", table)
 
 
 if __name__ == "__main__":

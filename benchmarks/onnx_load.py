@@ -10,8 +10,6 @@ date. Needs onnxruntime.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -22,10 +20,11 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import ModelProto, numpy_helper
+from printed import canary_text, parser_of, print_table
 
 import lrnorm
 from lrnorm.bench.report import about_text, machine
-from lrnorm.bench.timing import BUSY_BELOW, batch_of, interleave
+from lrnorm.bench.timing import batch_of, interleave
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from onnx_models import light
@@ -81,10 +80,9 @@ def rows(rounds: int) -> list[str]:
         measured = interleave(entrants, rounds)
         times = [timing.min_ns / 1e6 for timing in measured.timings]
         medians = [timing.median_ns for timing in measured.timings]
-        busy = " BUSY" if measured.canary < BUSY_BELOW else ""
         lines.append(
             f"| {batch} | {times[1] / times[0]:.2f} | {medians[1] / medians[0]:.2f} "
-            f"| {times[0]:.1f} | {times[1]:.1f} | {times[2]:.1f} | {measured.canary:.2f}{busy} |"
+            f"| {times[0]:.1f} | {times[1]:.1f} | {times[2]:.1f} | {canary_text(measured)} |"
         )
     return lines
 
@@ -107,15 +105,8 @@ def table(rounds: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="lrnorm.onnx.load beside plain ONNX Runtime")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--results", type=Path, help="keep the table in this folder")
-    arguments = parser.parse_args()
-    text = table(arguments.rounds)
-    print(text, end="")
-    if arguments.results:
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d-%H%M")
-        (arguments.results / f"onnx-{stamp}.md").write_text(text, encoding="utf-8")
+    arguments = parser_of("lrnorm.onnx.load beside plain ONNX Runtime").parse_args()
+    print_table(arguments, "onnx", table)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrnorm.bench.cases import COPY, OURS, OURS_ALLOCATING
+from lrnorm.bench.promises import Bounded
 from lrnorm.bench.rivals import RIVALS
 from lrnorm.bench.sweeps import NAMES
 
@@ -99,7 +100,7 @@ def read(path: Path) -> list[Point]:
 
 
 @dataclass(frozen=True)
-class Target:
+class Target(Bounded):
     """Where it applies, someone's figure is at most, or at least, the bound."""
 
     text: str
@@ -107,13 +108,6 @@ class Target:
     applies: Callable[[Point], bool]
     figure: Callable[[Point], tuple[str, float] | None]  # who, and the figure
     at_least: bool = False
-
-    @property
-    def bound_text(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
-
-    def met(self, figure: float) -> bool:
-        return figure >= self.bound if self.at_least else figure <= self.bound
 
     def worst(self, figures: Sequence[float]) -> float:
         return min(figures) if self.at_least else max(figures)

@@ -9,19 +9,19 @@ torch.compile need a C++ compiler.
 from __future__ import annotations
 
 import argparse
-import datetime
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from printed import Row, canary_text, figures_text, parser_of, print_table, ratio
 
 import lrnorm.torch
-from lrnorm.bench.report import about_text, machine
-from lrnorm.bench.timing import BUSY_BELOW, batch_of, interleave
+from lrnorm.bench.timing import batch_of, interleave
 
 SHAPE = (16, 192, 56, 56)
 SMALL = (1, 8, 4, 4)
@@ -72,7 +72,7 @@ def print_peak(name: str) -> None:
     print(highest_bytes() - before)
 
 
-def rows(rounds: int) -> list[tuple[str, str, float, str, str]]:
+def rows(rounds: int) -> list[Row]:
     torch.set_num_threads(THREADS)
     ours, theirs = lrnorm.torch.local_response_norm, F.local_response_norm
     compiled = torch.compile(F.local_response_norm, fullgraph=True)
@@ -89,27 +89,21 @@ def rows(rounds: int) -> list[tuple[str, str, float, str, str]]:
     }
     measured = interleave([batch_of(call) for call in entrants.values()], rounds)
     times = dict(zip(entrants, measured.timings, strict=True))
-    canary = f"{measured.canary:.2f}{' BUSY' if measured.canary < BUSY_BELOW else ''}"
-
-    def ratio(name: str, bound: float, top: str, bottom: str) -> tuple[str, str, float, str, str]:
-        a, b = times[top], times[bottom]
-        detail = f"{a.min_ns / 1e3:.0f} by {b.min_ns / 1e3:.0f} µs"
-        detail += f"; medians {a.median_ns / b.median_ns:.1f}; rounds {b.rounds}"
-        return name, f"≥ {bound:g}", a.min_ns / b.min_ns, canary, detail
-
+    canary = canary_text(measured)
+    beside = partial(ratio, times, canary)
     text = "×".join(map(str, SHAPE)) + " float32"
     small_us = times["ours, small"].min_ns / 1e3
     peaks = {name: peak_of(name) for name in ("ours", "torch")}
     return [
-        ratio(f"{text}, forward: PyTorch eager by ours", 20, "eager", "ours"),
-        ratio(f"{text}, forward: torch.compile by ours", 4, "compiled", "ours"),
-        ratio(
+        beside(f"{text}, forward: PyTorch eager by ours", 20, "eager", "ours"),
+        beside(f"{text}, forward: torch.compile by ours", 4, "compiled", "ours"),
+        beside(
             f"{text}, forward and backward: PyTorch eager by ours",
             20,
             "eager, both ways",
             "ours, both ways",
         ),
-        ratio(
+        beside(
             f"{text}, forward and backward: torch.compile by ours",
             4,
             "compiled, both ways",
@@ -133,33 +127,17 @@ def rows(rounds: int) -> list[tuple[str, str, float, str, str]]:
 
 
 def table(rounds: int) -> str:
-    lines = [
-        f"{about_text(machine())}; PyTorch {torch.__version__}; {THREADS} threads",
-        "",
-        f"Fastest of {rounds} interleaved rounds.",
-        "",
-        "| what | goal | figure | canary | times |",
-        "|---|---|---|---|---|",
-    ]
-    for name, bound, figure, canary, detail in rows(rounds):
-        lines.append(f"| {name} | {bound} | {figure:.1f} | {canary} | {detail} |")
-    return "\n".join(lines) + "\n"
+    return figures_text(f"PyTorch {torch.__version__}; {THREADS} threads", rounds, rows(rounds))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="lrnorm.torch beside PyTorch's own")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--results", type=Path, help="keep the table in this folder")
+    parser = parser_of("lrnorm.torch beside PyTorch's own")
     parser.add_argument("--peak", choices=("ours", "torch"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
         print_peak(arguments.peak)
-        return
-    text = table(arguments.rounds)
-    print(text, end="")
-    if arguments.results:
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d-%H%M")
-        (arguments.results / f"torch-{stamp}.md").write_text(text, encoding="utf-8")
+    else:
+        print_table(arguments, "torch", table)
 
 
 if __name__ == "__main__":

@@ -284,6 +284,7 @@ def converted(x: Any, dtype: str) -> Any:
 
 
 def ones_like(x: Any) -> Any:
+    """Ones, of the shape, dtype and device of x."""
     return _namespace(x).ones_like(x)
 
 

@@ -162,6 +162,7 @@ def converted(x: da.Array, dtype: str) -> Any:
 
 
 def ones_like(x: da.Array) -> Any:
+    """Ones, of the shape, dtype and chunks of x."""
     return da.ones_like(x)
 
 

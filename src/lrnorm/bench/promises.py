@@ -36,15 +36,11 @@ from lrnorm.bench.timing import Timing
 CALLS_WHILE_BUSY = 1000
 
 
-@dataclass(frozen=True)
-class Promise:
-    """The time of `top` by the time of `bottom`, at most (or at least) `bound`."""
+class Bounded:
+    """A figure that is to be at most `bound`, or at least."""
 
-    text: str
-    top: str
-    bottom: str
     bound: float
-    at_least: bool = False
+    at_least: bool
 
     @property
     def bound_text(self) -> str:
@@ -52,6 +48,17 @@ class Promise:
 
     def met(self, figure: float) -> bool:
         return figure >= self.bound if self.at_least else figure <= self.bound
+
+
+@dataclass(frozen=True)
+class Promise(Bounded):
+    """The time of `top` by the time of `bottom`, at most (or at least) `bound`."""
+
+    text: str
+    top: str
+    bottom: str
+    bound: float
+    at_least: bool = False
 
 
 @dataclass(frozen=True)

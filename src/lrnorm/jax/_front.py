@@ -62,6 +62,7 @@ def _requested(dtype: Any) -> Any:
 
 
 def window_of(x: Array, spec: LRNSpec, axis: int | None) -> Window:
+    """The ends of the window of a spec on x, and the axis from 0."""
     axis = resolve_axis(axis, x.ndim)
     before, after = spec.ends(x.shape[axis])
     last = max(x.shape[axis] - 1, 0)  # a wider window holds the same channels
@@ -120,6 +121,7 @@ def forward(
 
 
 def refuse_out(out: Any) -> None:
+    """Raise where `out` is given."""
     if out is not None:
         raise KindError(
             "out cannot be given for JAX arrays, which never change. Leave it out, and go on with "
@@ -153,6 +155,7 @@ def converted(x: Array, dtype: str) -> Array:
 
 
 def ones_like(x: Array) -> Array:
+    """Ones, of the shape and dtype of x."""
     return jnp.ones_like(x)
 
 

@@ -37,6 +37,8 @@ _BETA_DIGITS = 11  # of the part of beta whose product with an exponent is exact
 
 
 class Wide(NamedTuple):
+    """m * 2**e."""
+
     m: Array
     e: Array
 
@@ -99,14 +101,17 @@ def _normal(a: Wide) -> Wide:
 
 
 def number(a: Wide) -> Array:
+    """a in its type, as far as that reaches."""
     return _shifted(a.m, a.e)
 
 
 def times(*factors: Wide) -> Wide:
+    """The product."""
     return functools.reduce(lambda a, b: Wide(a.m * b.m, a.e + b.e), factors)
 
 
 def plus(a: Wide, b: Wide) -> Wide:
+    """The sum, at the larger exponent."""
     e = jnp.maximum(a.e, b.e)
     return Wide(
         a.m * _power_of_two(a.e - e, a.m) + b.m * _power_of_two(b.e - e, b.m),
@@ -115,10 +120,12 @@ def plus(a: Wide, b: Wide) -> Wide:
 
 
 def over(a: Wide, b: Wide) -> Wide:
+    """The quotient."""
     return Wide(a.m / b.m, a.e - b.e)
 
 
 def log(a: Wide) -> Wide:
+    """The natural logarithm."""
     a = _normal(a)
     return Wide(lax.log(a.m) + a.e.astype(a.m.dtype) * math.log(2), jnp.zeros_like(a.e))
 
