@@ -26,9 +26,9 @@ inline bool moderate(double v) {
 
 // float chains want D and its powers within float; the others leave room for D^-(beta + 1) and
 // its product with any input in double. Coefficients beyond all measure leave nothing inside.
-inline Range trusted_range(const Coefficients& k, bool float_chain) {
+inline Range trusted_range(const Coefficients& k, Power power, bool float_chain) {
     if (!moderate(k.scale) || !moderate(k.bias)) return {__builtin_inf(), -__builtin_inf()};
-    if (float_chain) return {0x1p-100, 0x1p100};
+    if (float_chain) return {1.0 / chain_limit(power), chain_limit(power)};
     const double beta = k.beta < 0 ? -k.beta : k.beta;
     const double exponent = 300 / (beta + 1);
     if (exponent < 1) return {__builtin_inf(), -__builtin_inf()};
@@ -80,7 +80,7 @@ public:
     static constexpr bool is_double = sizeof(S) == 8;
     static constexpr bool float_chain = power != Power::general && !is_double;
 
-    explicit Energy(const Coefficients& k) : k(k), range(trusted_range(k, float_chain)) {}
+    explicit Energy(const Coefficients& k) : k(k), range(trusted_range(k, power, float_chain)) {}
 
     // both: whether the upper half holds any pixels. Roots are slow enough to ask.
     Powers operator()(Pairs sums, bool both = true) const {
@@ -139,6 +139,7 @@ inline bool run_for_power(const Tile& tile) {
         case Power::half: return run_in_scratch(K<S, Power::half>(tile));
         case Power::three_quarter: return run_in_scratch(K<S, Power::three_quarter>(tile));
         case Power::one: return run_in_scratch(K<S, Power::one>(tile));
+        case Power::two: return run_in_scratch(K<S, Power::two>(tile));
         default: return run_in_scratch(K<S, Power::general>(tile));
     }
 }

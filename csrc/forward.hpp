@@ -56,6 +56,7 @@ inline NarrowRow<S> narrow_row_for(Power power) {
         case Power::half: return narrow_row<Power::half, S, around_cache>;
         case Power::three_quarter: return narrow_row<Power::three_quarter, S, around_cache>;
         case Power::one: return narrow_row<Power::one, S, around_cache>;
+        case Power::two: return narrow_row<Power::two, S, around_cache>;
         default: return narrow_row<Power::general, S, around_cache>;
     }
 }

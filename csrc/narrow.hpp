@@ -63,24 +63,41 @@ template <Power power>
 class NarrowEnergy {
 public:
     explicit NarrowEnergy(const Coefficients& k)
-        : scale(all(float(k.scale))), bias(all(float(k.bias))), exponent(k.beta) {}
+        : k(k), scale(float(k.scale)), bias(float(k.bias)), exponent(k.beta) {}
 
     // get(row) gives a vector of each of the window's rows.
     template <class Get>
     NarrowPowers operator()(const NarrowRows& rows, Get get) const {
-        const vf x0 = get(rows.row[0]), x1 = get(rows.row[1]), x2 = get(rows.row[2]),
-                 x3 = get(rows.row[3]), x4 = get(rows.row[4]);
-        const vf sum = fma(x2, x2, fma(x4, x4, x0 * x0)) + fma(x3, x3, x1 * x1);
         NarrowPowers result;
-        result.d = fma(sum, scale, bias);
-        result.rare = outside(result.d, all(0x1p-100f), all(0x1p100f));
+        result.d = energy(rows, get);
+        constexpr float limit = chain_limit(power);
+        result.rare = outside(result.d, all(1 / limit), all(limit));
         if constexpr (power == Power::general) result.power = power_float(result.d, exponent);
         else result.power = chain<power>(result.d);
         return result;
     }
 
 private:
-    vf scale, bias;
+    template <class Get>
+    vf energy(const NarrowRows& rows, Get get) const {
+        const vf x0 = get(rows.row[0]), x1 = get(rows.row[1]), x2 = get(rows.row[2]),
+                 x3 = get(rows.row[3]), x4 = get(rows.row[4]);
+        if constexpr (power != Power::two) {
+            const vf sum = fma(x2, x2, fma(x4, x4, x0 * x0)) + fma(x3, x3, x1 * x1);
+            return fma(sum, all(scale), all(bias));
+        } else {  // the errors of D count twice: it is rounded once
+            const auto one_half = [&](vd a, vd b, vd c, vd d, vd e) {
+                const vd sum = fma(c, c, fma(e, e, a * a)) + fma(d, d, b * b);
+                return fma(sum, all(k.scale), all(k.bias));
+            };
+            const Doubles a = widen(x0), b = widen(x1), c = widen(x2), d = widen(x3), e = widen(x4);
+            return narrow({one_half(a.low, b.low, c.low, d.low, e.low),
+                           one_half(a.high, b.high, c.high, d.high, e.high)});
+        }
+    }
+
+    const Coefficients& k;
+    float scale, bias;
     FloatExponent exponent;
 };
 

@@ -1,4 +1,4 @@
-// D^-beta. Chains of reciprocal square roots for beta = 1/4, 1/2, 3/4, 1; log2 and exp2 for the
+// D^-beta. Short chains for beta = 1/4, 1/2, 3/4, 1, 2; log2 and exp2 for the
 // rest. The coefficients come from power_coefficients.py.
 //
 // None of these looks at the range of D: the caller finds the elements outside `Range` and
@@ -19,10 +19,20 @@ inline vf improve(vf y0, vf e, float first, float second) {
     return fma(y0 * e, fma(e, all(second), all(first)), y0);
 }
 
+inline vf reciprocal(vf d) {
+    const vf r = reciprocal_estimate(d), e = fnma(d, r, all(1.f));
+    return fma(r, fma(e, e, e), r);
+}
+
+// Float chains keep what they compute with within float for D up to here, and from its inverse on.
+constexpr float chain_limit(Power power) { return power == Power::two ? 0x1p50f : 0x1p100f; }
+
 template <Power power>
 inline vf chain(vf d) {
     if constexpr (power == Power::one) {
         return all(1.f) / d;
+    } else if constexpr (power == Power::two) {
+        return reciprocal(d * d);
     } else {
         const vf r = rsqrt_estimate(d);
         if constexpr (power == Power::half) {
@@ -39,17 +49,14 @@ inline vf chain(vf d) {
     }
 }
 
-inline vf reciprocal(vf d) {
-    const vf r = reciprocal_estimate(d), e = fnma(d, r, all(1.f));
-    return fma(r, fma(e, e, e), r);
-}
-
 // ---- short chains in double ------------------------------------------------------------------
 
 template <Power power>
 inline vd chain(vd d) {
     if constexpr (power == Power::one) {
         return all(1.0) / d;
+    } else if constexpr (power == Power::two) {
+        return all(1.0) / (d * d);
     } else {
         const vd r = root(d);
         if constexpr (power == Power::half) return all(1.0) / r;

@@ -6,8 +6,8 @@
 
 namespace lrn {
 
-// beta's with a short chain of square roots; everything else goes through log2 and exp2.
-enum class Power : int { quarter, half, three_quarter, one, general };
+// beta's with a short chain of square roots or products; everything else goes through log2 and exp2.
+enum class Power : int { quarter, half, three_quarter, one, two, general };
 
 struct Tile {
     Coefficients coefficients;  // before and after at most channels - 1

@@ -95,6 +95,7 @@ Power power_of(double beta) {
     if (beta == 0.5) return Power::half;
     if (beta == 0.75) return Power::three_quarter;
     if (beta == 1) return Power::one;
+    if (beta == 2) return Power::two;
     return Power::general;
 }
 
