@@ -14,6 +14,9 @@ namespace {
 template <Power power, class S, bool around_cache>
 inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients& k) {
     const NarrowEnergy<power> energy(k);
+    // Copies that stay in registers: for all the compiler knows, a store to y changes `rows`.
+    const NarrowRows near = rows;
+    const float *own = rows.row[rows.own], *ahead = rows.ahead;
     const auto repair = [&](i64 i, unsigned lanes, i64 count) {
         for (; lanes; lanes &= lanes - 1) {
             const i64 lane = __builtin_ctz(lanes);
@@ -25,8 +28,8 @@ inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients&
     };
     const auto part = [&](i64 i, i64 count) {
         const auto get = [&](const float* row) { return load_part(row + i, count); };
-        const NarrowPowers p = energy(rows, get);
-        store_part(to + i, get(rows.centre()) * p.power, count);
+        const NarrowPowers p = energy(near, get);
+        store_part(to + i, get(own) * p.power, count);
         if (p.rare) repair(i, p.rare, count);
     };
 
@@ -36,9 +39,10 @@ inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients&
         if (i) part(0, i);
     }
     for (; i + F <= n; i += F) {
+        __builtin_prefetch(ahead + i);
         const auto get = [&](const float* row) { return load(row + i); };
-        const NarrowPowers p = energy(rows, get);
-        const vf y = get(rows.centre()) * p.power;
+        const NarrowPowers p = energy(near, get);
+        const vf y = get(own) * p.power;
         if constexpr (around_cache) stream(to + i, y);
         else store(to + i, y);
         if (p.rare) repair(i, p.rare, F);
@@ -88,6 +92,7 @@ public:
             const i64 c = j - k.after;
             if (c < 0) continue;
             rows_around(c, k.before, k.after, tile.channels, zeros, [&](i64 from) { return x.at(from); }, rows.row);
+            rows.ahead = c + k.after + 1 < tile.channels ? x.ahead(c + k.after + 1) : zeros;
             // The row function writes around the cache by itself.
             compute(rows, around_cache ? y.place_of(c) : y.row(c), tile.pixels, k);
             if (!around_cache) y.done(c);
@@ -114,6 +119,7 @@ public:
         NarrowRows rows;
         rows.own = int(k.before);
         for (i64 r = 0; r < direct_width; ++r) rows.row[r] = line.shifted(r, k.before, k.after);
+        rows.ahead = line.own();
         const auto compute = narrow_row_for<S, false>(tile.power);
         for (i64 p = 0; p < tile.pixels; ++p) {
             const S* x = element<S>(tile, X, 0, p);

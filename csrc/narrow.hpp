@@ -13,7 +13,7 @@ namespace {
 struct NarrowRows {
     const float* row[direct_width];
     int own;  // the channel itself
-    const float* centre() const { return row[own]; }
+    const float* ahead;  // the row that the next channel's window will take in
 };
 
 // The rows of the window around channel c. row_at(channel) gives the row of a channel that exists.
@@ -71,7 +71,8 @@ public:
         NarrowPowers result;
         result.d = energy(rows, get);
         constexpr float limit = chain_limit(power);
-        result.rare = outside(result.d, all(1 / limit), all(limit));
+        result.rare = beyond(result.d, 1 / limit, limit);
+        if (result.rare) result.rare = outside(result.d, all(1 / limit), all(limit));  // not nan
         if constexpr (power == Power::general) result.power = power_float(result.d, exponent);
         else result.power = chain<power>(result.d);
         return result;

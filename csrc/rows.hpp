@@ -131,6 +131,9 @@ public:
         return ring + c % depth * pitch;
     }
 
+    // What fetch(c) will read.
+    const R* ahead(i64 c) const { return direct ? at(c) : ring; }
+
     // Pixel p of channels first..last as doubles.
     void column(i64 p, i64 first, i64 last, double* to) const {
         for (i64 c = first; c <= last; ++c) to[c - first] = one(at(c) + p);

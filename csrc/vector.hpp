@@ -74,6 +74,9 @@ inline To bits_of(From v) {
 // ---- what differs between instruction sets --------------------------------------------------
 
 #if defined(__AVX512F__)
+inline unsigned lanes_above(vi a, int limit) {
+    return _mm512_cmpgt_epi32_mask(__m512i(a), _mm512_set1_epi32(limit));
+}
 inline vf fma(vf a, vf b, vf c) { return vf(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c))); }
 inline vd fma(vd a, vd b, vd c) { return vd(_mm512_fmadd_pd(__m512d(a), __m512d(b), __m512d(c))); }
 inline vf fnma(vf a, vf b, vf c) { return vf(_mm512_fnmadd_ps(__m512(a), __m512(b), __m512(c))); }
@@ -91,6 +94,10 @@ inline unsigned outside(vd a, vd low, vd high) {
 inline vf reciprocal_estimate(vf a) { return vf(_mm512_rcp14_ps(__m512(a))); }
 inline void stream(float* p, vf v) { _mm512_stream_ps(p, __m512(v)); }
 #elif defined(__AVX2__)
+inline unsigned lanes_above(vi a, int limit) {
+    return unsigned(_mm256_movemask_ps(_mm256_castsi256_ps(
+        _mm256_cmpgt_epi32(__m256i(a), _mm256_set1_epi32(limit)))));
+}
 inline vf fma(vf a, vf b, vf c) { return vf(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c))); }
 inline vd fma(vd a, vd b, vd c) { return vd(_mm256_fmadd_pd(__m256d(a), __m256d(b), __m256d(c))); }
 inline vf fnma(vf a, vf b, vf c) { return vf(_mm256_fnmadd_ps(__m256(a), __m256(b), __m256(c))); }
@@ -110,6 +117,10 @@ inline unsigned outside(vd a, vd low, vd high) {
 inline vf reciprocal_estimate(vf a) { return vf(_mm256_rcp_ps(__m256(a))); }
 inline void stream(float* p, vf v) { _mm256_stream_ps(p, __m256(v)); }
 #elif defined(__SSE2__)
+inline unsigned lanes_above(vi a, int limit) {
+    return unsigned(_mm_movemask_ps(_mm_castsi128_ps(
+        _mm_cmpgt_epi32(__m128i(a), _mm_set1_epi32(limit)))));
+}
 inline vf fma(vf a, vf b, vf c) { return a * b + c; }
 inline vd fma(vd a, vd b, vd c) { return a * b + c; }
 inline vf fnma(vf a, vf b, vf c) { return c - a * b; }
@@ -127,6 +138,11 @@ inline unsigned outside(vd a, vd low, vd high) {
 inline vf reciprocal_estimate(vf a) { return vf(_mm_rcp_ps(__m128(a))); }
 inline void stream(float* p, vf v) { _mm_stream_ps(p, __m128(v)); }
 #else  // any other processor: 16-byte vectors, lane by lane where the compiler knows no better
+inline unsigned lanes_above(vi a, int limit) {
+    unsigned mask = 0;
+    for (int i = 0; i < F; ++i) mask |= unsigned(a[i] > limit) << i;
+    return mask;
+}
 template <class V, class Lane>
 inline V each(V v, Lane lane) {
     for (unsigned i = 0; i < sizeof(V) / sizeof(v[0]); ++i) v[i] = lane(i);
@@ -153,6 +169,14 @@ inline unsigned outside(V a, V low, V high) {
 }
 inline void stream(float* p, vf v) { store_raw(p, v); }
 #endif
+
+// Lanes outside [low, high], and nan, for v >= 0: one comparison, of the bits as whole numbers
+// that begin with the smallest one at `low`.
+inline unsigned beyond(vf v, float low, float high) {
+    const std::uint32_t first = bits_of<std::uint32_t>(low), last = bits_of<std::uint32_t>(high);
+    return lanes_above(bits_of<vi>(bits_of<vu>(v) + (0x80000000 - first)),
+                       int(last - first - 0x80000000));
+}
 
 // ---- float <-> double ----------------------------------------------------------------------
 
