@@ -13,7 +13,7 @@ namespace {
 
 template <Power power, class S, bool around_cache>
 inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients& k) {
-    const NarrowEnergy<power> energy(k);
+    const NarrowEnergy<power, S> energy(k);
     // Copies that stay in registers: for all the compiler knows, a store to y changes `rows`.
     const NarrowRows near = rows;
     const float *own = rows.row[rows.own], *ahead = rows.ahead;
@@ -30,7 +30,7 @@ inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients&
         const auto get = [&](const float* row) { return load_part(row + i, count); };
         const NarrowPowers p = energy(near, get);
         store_part(to + i, get(own) * p.power, count);
-        if (p.rare) repair(i, p.rare, count);
+        if (p.beyond) repair(i, energy.rare(p), count);
     };
 
     i64 i = 0;
@@ -44,8 +44,11 @@ inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients&
         const NarrowPowers p = energy(near, get);
         const vf y = get(own) * p.power;
         if constexpr (around_cache) stream(to + i, y);
-        else store(to + i, y);
-        if (p.rare) repair(i, p.rare, F);
+        else store_number(to + i, y);
+        if (p.beyond) {
+            store(to + i, y);  // there may be nan
+            repair(i, energy.rare(p), F);
+        }
     }
     if (i < n) part(i, n - i);
 }

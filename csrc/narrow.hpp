@@ -56,10 +56,11 @@ struct PaddedLine {
 
 struct NarrowPowers {
     vf d, power;
-    unsigned rare;
+    unsigned beyond;  // lanes whose D cannot be trusted, or is nan
 };
 
-template <Power power>
+// D, and its power to as many digits as a result of S has.
+template <Power power, class S>
 class NarrowEnergy {
 public:
     explicit NarrowEnergy(const Coefficients& k)
@@ -70,15 +71,18 @@ public:
     NarrowPowers operator()(const NarrowRows& rows, Get get) const {
         NarrowPowers result;
         result.d = energy(rows, get);
-        constexpr float limit = chain_limit(power);
-        result.rare = beyond(result.d, 1 / limit, limit);
-        if (result.rare) result.rare = outside(result.d, all(1 / limit), all(limit));  // not nan
+        result.beyond = beyond(result.d, 1 / limit, limit);
         if constexpr (power == Power::general) result.power = power_float(result.d, exponent);
-        else result.power = chain<power>(result.d);
+        else result.power = chain<power, digits_of<S>>(result.d);
         return result;
     }
 
+    // Of those lanes the ones for scalar.cpp: nan gives nan.
+    static unsigned rare(const NarrowPowers& p) { return outside(p.d, all(1 / limit), all(limit)); }
+
 private:
+    static constexpr float limit = chain_limit(power);
+
     template <class Get>
     vf energy(const NarrowRows& rows, Get get) const {
         const vf x0 = get(rows.row[0]), x1 = get(rows.row[1]), x2 = get(rows.row[2]),

@@ -14,8 +14,12 @@ namespace {
 // ---- short chains in float -------------------------------------------------------------------
 
 // A first estimate y0 and the residual e = 1 - y0^n D^m give D^(-m/n) to the third order in e,
-// which is enough from the 12 bits of the weakest estimate.
+// which is enough for float from the 11 digits of the weakest estimate. Of a result of fewer
+// digits the estimate, in which two errors come together, or the second order is enough.
+template <int digits>
 inline vf improve(vf y0, vf e, float first, float second) {
+    if constexpr (digits + 5 < estimate_digits) return y0;
+    if constexpr (digits + 5 < 2 * (estimate_digits - 2)) return fma(y0 * e, all(first), y0);
     return fma(y0 * e, fma(e, all(second), all(first)), y0);
 }
 
@@ -27,7 +31,7 @@ inline vf reciprocal(vf d) {
 // Float chains keep what they compute with within float for D up to here, and from its inverse on.
 constexpr float chain_limit(Power power) { return power == Power::two ? 0x1p50f : 0x1p100f; }
 
-template <Power power>
+template <Power power, int digits = 24>
 inline vf chain(vf d) {
     if constexpr (power == Power::one) {
         return all(1.f) / d;
@@ -36,15 +40,15 @@ inline vf chain(vf d) {
     } else {
         const vf r = rsqrt_estimate(d);
         if constexpr (power == Power::half) {
-            return improve(r, fnma(d * r, r, all(1.f)), 1 / 2.f, 3 / 8.f);
+            return improve<digits>(r, fnma(d * r, r, all(1.f)), 1 / 2.f, 3 / 8.f);
         } else if constexpr (power == Power::three_quarter) {
             const vf y = r * r * rsqrt_estimate(r);
             const vf b = y * (y * d);  // in this order: y * y may leave the range
-            return improve(y, fnma(b * d, b, all(1.f)), 1 / 4.f, 5 / 32.f);
+            return improve<digits>(y, fnma(b * d, b, all(1.f)), 1 / 4.f, 5 / 32.f);
         } else {
             const vf y = r * rsqrt_estimate(r);
             const vf a = y * y;
-            return improve(y, fnma(a * d, a, all(1.f)), 1 / 4.f, 5 / 32.f);
+            return improve<digits>(y, fnma(a * d, a, all(1.f)), 1 / 4.f, 5 / 32.f);
         }
     }
 }

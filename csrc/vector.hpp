@@ -46,6 +46,13 @@ struct bf16 {
     std::uint16_t bits;
 };
 
+template <class S>
+constexpr int digits_of = 24;
+template <>
+constexpr int digits_of<f16> = 11;
+template <>
+constexpr int digits_of<bf16> = 8;
+
 inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
 inline i64 most(i64 a, i64 b) { return a > b ? a : b; }
 
@@ -74,6 +81,7 @@ inline To bits_of(From v) {
 // ---- what differs between instruction sets --------------------------------------------------
 
 #if defined(__AVX512F__)
+constexpr int estimate_digits = 14;
 inline unsigned lanes_above(vi a, int limit) {
     return _mm512_cmpgt_epi32_mask(__m512i(a), _mm512_set1_epi32(limit));
 }
@@ -94,6 +102,7 @@ inline unsigned outside(vd a, vd low, vd high) {
 inline vf reciprocal_estimate(vf a) { return vf(_mm512_rcp14_ps(__m512(a))); }
 inline void stream(float* p, vf v) { _mm512_stream_ps(p, __m512(v)); }
 #elif defined(__AVX2__)
+constexpr int estimate_digits = 11;
 inline unsigned lanes_above(vi a, int limit) {
     return unsigned(_mm256_movemask_ps(_mm256_castsi256_ps(
         _mm256_cmpgt_epi32(__m256i(a), _mm256_set1_epi32(limit)))));
@@ -117,6 +126,7 @@ inline unsigned outside(vd a, vd low, vd high) {
 inline vf reciprocal_estimate(vf a) { return vf(_mm256_rcp_ps(__m256(a))); }
 inline void stream(float* p, vf v) { _mm256_stream_ps(p, __m256(v)); }
 #elif defined(__SSE2__)
+constexpr int estimate_digits = 11;
 inline unsigned lanes_above(vi a, int limit) {
     return unsigned(_mm_movemask_ps(_mm_castsi128_ps(
         _mm_cmpgt_epi32(__m128i(a), _mm_set1_epi32(limit)))));
@@ -138,6 +148,7 @@ inline unsigned outside(vd a, vd low, vd high) {
 inline vf reciprocal_estimate(vf a) { return vf(_mm_rcp_ps(__m128(a))); }
 inline void stream(float* p, vf v) { _mm_stream_ps(p, __m128(v)); }
 #else  // any other processor: 16-byte vectors, lane by lane where the compiler knows no better
+constexpr int estimate_digits = 23;
 inline unsigned lanes_above(vi a, int limit) {
     unsigned mask = 0;
     for (int i = 0; i < F; ++i) mask |= unsigned(a[i] > limit) << i;
@@ -241,12 +252,21 @@ inline vf load(const bf16* p) {
     const vu wide = __builtin_convertvector(load_raw<vh>(p), vu);
     return bits_of<vf>(wide << 16);
 }
-inline void store(bf16* p, vf v) {
-    const vu bits = bits_of<vu>(v);
-    const vu rounded = bits + 0x7fff + ((bits >> 16) & 1);  // to nearest, ties to even
-    const vu quiet = bits | 0x400000;                       // nan stays nan
-    store_raw(p, __builtin_convertvector(((v == v) ? rounded : quiet) >> 16, vh));
+inline vu round_to_bf16(vu bits) { return bits + 0x7fff + ((bits >> 16) & 1); }  // ties to even
+inline void store_high_halves(bf16* p, vu bits) {
+    store_raw(p, __builtin_convertvector(bits >> 16, vh));
 }
+inline void store(bf16* p, vf v) {
+    const vu bits = bits_of<vu>(v), quiet = bits | 0x400000;  // nan stays nan
+    store_high_halves(p, (v == v) ? round_to_bf16(bits) : quiet);
+}
+
+// What is not nan, which is less to ask for in bfloat16.
+template <class S>
+inline void store_number(S* p, vf v) {
+    store(p, v);
+}
+inline void store_number(bf16* p, vf v) { store_high_halves(p, round_to_bf16(bits_of<vu>(v))); }
 
 #if defined(__AVX512F__)
 inline vf load(const f16* p) { return vf(_mm512_cvtph_ps(load_raw<__m256i>(p))); }

@@ -148,7 +148,7 @@ public:
             store(direct + i + D, high);
             store(through + i, low * (x.low * inverse.low));
             store(through + i + D, high * (x.high * inverse.high));
-            if (p.rare) rare.add(i, p.rare, n);
+            if (p.beyond) rare.add(i, energy.rare(p), n);
         }
     }
 
@@ -163,7 +163,7 @@ public:
     }
 
 private:
-    NarrowEnergy<power> energy;
+    NarrowEnergy<power, float> energy;
     double factor;
 };
 
