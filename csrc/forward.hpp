@@ -44,11 +44,8 @@ inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients&
         const NarrowPowers p = energy(near, get);
         const vf y = get(own) * p.power;
         if constexpr (around_cache) stream(to + i, y);
-        else store_number(to + i, y);
-        if (p.beyond) {
-            store(to + i, y);  // there may be nan
-            repair(i, energy.rare(p), F);
-        }
+        else store(to + i, y);
+        if (p.beyond) repair(i, energy.rare(p), F);
     }
     if (i < n) part(i, n - i);
 }

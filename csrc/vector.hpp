@@ -252,21 +252,12 @@ inline vf load(const bf16* p) {
     const vu wide = __builtin_convertvector(load_raw<vh>(p), vu);
     return bits_of<vf>(wide << 16);
 }
-inline vu round_to_bf16(vu bits) { return bits + 0x7fff + ((bits >> 16) & 1); }  // ties to even
-inline void store_high_halves(bf16* p, vu bits) {
-    store_raw(p, __builtin_convertvector(bits >> 16, vh));
-}
+// To nearest, ties to even. A nan stays one: those here come from a bfloat16 or the processor, and
+// have nothing in the lower half that could run over.
 inline void store(bf16* p, vf v) {
-    const vu bits = bits_of<vu>(v), quiet = bits | 0x400000;  // nan stays nan
-    store_high_halves(p, (v == v) ? round_to_bf16(bits) : quiet);
+    const vu bits = bits_of<vu>(v), rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    store_raw(p, __builtin_convertvector(rounded >> 16, vh));
 }
-
-// What is not nan, which is less to ask for in bfloat16.
-template <class S>
-inline void store_number(S* p, vf v) {
-    store(p, v);
-}
-inline void store_number(bf16* p, vf v) { store_high_halves(p, round_to_bf16(bits_of<vu>(v))); }
 
 #if defined(__AVX512F__)
 inline vf load(const f16* p) { return vf(_mm512_cvtph_ps(load_raw<__m256i>(p))); }

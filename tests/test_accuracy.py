@@ -68,7 +68,7 @@ def check_forward(dtype: np.dtype[Any], width: int, beta: float, pixels: int) ->
             assert worst <= forward_bound(dtype, beta), (name, spec)
 
 
-@pytest.mark.parametrize("beta", [0.1, 0.25, 0.5, 0.6, 0.75, 1.0, 1.5, 3.0])
+@pytest.mark.parametrize("beta", [0.1, 0.25, 0.5, 0.6, 0.75, 1.0, 1.5, 2.0, 3.0])
 @pytest.mark.parametrize("width", [1, 2, 5, 6, 15])
 def test_forward_is_within_its_bound(dtype: Any, width: int, beta: float) -> None:
     check_forward(dtype, width, beta, pixels=37)
@@ -78,6 +78,16 @@ def test_forward_is_within_its_bound(dtype: Any, width: int, beta: float) -> Non
 @pytest.mark.parametrize("width", [63, 255])
 def test_wide_windows_are_within_the_same_bound(dtype: Any, width: int, beta: float) -> None:
     check_forward(dtype, width, beta, pixels=17)
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.75, 1.0, 2.0])
+def test_where_short_windows_round_worst(beta: float) -> None:
+    """Sums of equal squares: all of float32's roundings at their largest, in many elements."""
+    x = np.random.default_rng(5).uniform(0.9, 1.1, (40, 1 << 14)).astype(np.float32)
+    for scale, bias in ((1, 0), (0.2, 0.1), (7, 2), (0.3, 1)):
+        spec = LRNSpec(scale, beta, bias, 2, 2)
+        worst = exact.worst_ulp(forward(x, spec=spec, axis=0), exact.forward(x, spec))
+        assert worst <= forward_bound(x.dtype, beta), spec
 
 
 @pytest.mark.slow
@@ -103,7 +113,7 @@ def check_derivatives(dtype: np.dtype[Any], width: int, beta: float, pixels: int
                 assert worst <= DERIVATIVE_BOUND, (verb.__name__, name, spec)
 
 
-@pytest.mark.parametrize("beta", [0.1, 0.5, 0.75, 1.0, 3.0])
+@pytest.mark.parametrize("beta", [0.1, 0.5, 0.75, 1.0, 2.0, 3.0])
 @pytest.mark.parametrize("width", [1, 2, 5, 6, 63])
 def test_derivatives_are_within_their_bound(dtype: Any, width: int, beta: float) -> None:
     check_derivatives(dtype, width, beta, pixels=19)
@@ -336,6 +346,20 @@ def test_where_no_energy_enters_nothing_is_spoiled(
     g[7, 8] = np.inf
     ones = np.ones(shape, dtype)
     assert same_bits(lrnorm.local_response_norm_vjp(ones, g, spec=spec, axis=axis), g)
+
+
+@pytest.mark.parametrize("radius", [2, 7])
+@pytest.mark.parametrize("beta", [0.6, 0.75, 2.0])
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
+def test_every_nan_of_16_bits_gives_nan(kind: Any, beta: float, radius: int) -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(kind)
+    x = every[np.isnan(every.astype(np.float32))].reshape(1, -1).repeat(3, axis=0)
+    spec = LRNSpec(0.4, beta, 1.0, radius, radius)
+    results = [forward(x, spec=spec, axis=0)]
+    for verb in (lrnorm.local_response_norm_vjp, lrnorm.local_response_norm_jvp):
+        results.append(verb(x, np.ones_like(x), spec=spec, axis=0))
+    for result in results:
+        assert np.isnan(result.astype(np.float32)).all()
 
 
 def test_windows_of_zeros_without_bias_are_nan(dtype: Any) -> None:
