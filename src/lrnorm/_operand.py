@@ -69,8 +69,15 @@ class Operand(NamedTuple):
             raise ShapeError(f"{self.where} expects a list of {count}, as the input is, got {got}.")
         return [self._replace(value=v, item=f" (item {i})") for i, v in enumerate(value)]
 
+    def unlisted(self) -> Any:
+        """The value, or the array that nested lists are."""
+        if not isinstance(self.value, (list, tuple)):
+            return self.value
+        with told_of(self.where):
+            return array_of_lists(self.value)
+
     def array(self) -> tuple[Front | None, Any]:
         """The front, None for nested lists, and the array."""
         with told_of(self.where):
             front = front_of(self.value)
-            return front, self.value if front else array_of_lists(self.value)
+        return front, self.unlisted()

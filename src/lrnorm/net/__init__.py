@@ -9,7 +9,6 @@ A layer is anything that can be called: `lrnorm.LocalResponseNormalizationLayer`
 
 from lrnorm.net._nets import NetChain, NetGraph
 from lrnorm.net._nodes import elementwise
-from lrnorm.net._ports import NetPort
-from lrnorm.net._surgery import LayerLookupError
+from lrnorm.net._ports import LayerLookupError, NetPort
 
 __all__ = ["LayerLookupError", "NetChain", "NetGraph", "NetPort", "elementwise"]

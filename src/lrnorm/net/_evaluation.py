@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lrnorm._devices import device_of_gpu, gpu_number
-from lrnorm._dispatch import array_of_lists, front_of
+from lrnorm._dispatch import front_of
 from lrnorm._errors import DeviceError, KindError, ParameterError, ShapeError
 from lrnorm._information import Shape
 from lrnorm._operand import Operand, told_of
@@ -17,36 +17,34 @@ from lrnorm._options import EVALUATION_OPTIONS, PRECISIONS, check_evaluation, ex
 from lrnorm._spec import is_integer
 from lrnorm.net._flat import Open
 from lrnorm.net._nodes import Run, joined, rules_loaded, rules_of_any
-from lrnorm.net._ports import Claim, NetPort, Source, port_of, unify
+from lrnorm.net._ports import Claim, LayerLookupError, NetPort, Source, unify
 from lrnorm.net._running import evaluate, gradients
 from lrnorm.net._shapes import contradict, is_known
-from lrnorm.net._surgery import LayerLookupError
 
 _GRADIENT = "the gradient at "
 _IMAGE_RANK = 3  # of one example, where a net does not know
-_REMEMBERED = 64  # shapes of inputs that were found to fit
 
 
-def _rank(shape: Shape | None) -> int:
-    return _IMAGE_RANK if shape is None else len(shape)
-
-
-def _by_port(value: Any, ports: Iterable[str], role: str = "") -> dict[str, Any]:
-    """Port → what is fed to it."""
+def _operands(value: Any, ports: Mapping[str, Shape | None], role: str = "") -> list[Operand]:
+    """What is fed to each port."""
     names = list(ports)
-    if isinstance(value, Mapping):
-        unknown = [name for name in value if name not in names]
-        missing = [name for name in names if name not in value] if not role else []
-        if unknown or missing:
-            what = f"there is no port {unknown[0]!r}" if unknown else f"{missing[0]!r} is missing"
-            raise ParameterError(f"{role}the ports are {names}: {what}, got {list(value)}.")
-        return {name: value[name] for name in names if name in value}
-    if len(names) != 1:
-        raise ParameterError(
-            f"{role}the ports are {names}: feed a dict, {{{names[0]!r}: …}}, "
-            f"got {type(value).__name__}."
-        )
-    return {names[0]: value}
+    if not isinstance(value, Mapping):
+        if len(names) != 1:
+            raise ParameterError(
+                f"{role}the ports are {names}: feed a dict, {{{names[0]!r}: …}}, "
+                f"got {type(value).__name__}."
+            )
+        value = {names[0]: value}
+    unknown = [name for name in value if name not in names]
+    missing = [name for name in names if name not in value] if not role else []
+    if unknown or missing:
+        what = f"there is no port {unknown[0]!r}" if unknown else f"{missing[0]!r} is missing"
+        raise ParameterError(f"{role}the ports are {names}: {what}, got {list(value)}.")
+    return [
+        Operand(value[port], port, role, rank=_IMAGE_RANK if shape is None else len(shape))
+        for port, shape in ports.items()
+        if port in value
+    ]
 
 
 class Evaluation:
@@ -54,7 +52,7 @@ class Evaluation:
 
     _open: Open
     _shapes: Mapping[Source, Shape]
-    _fitted: dict[Any, bool]
+    _first_fitting: Callable[..., bool]  # first_fitting of this net, which remembers
 
     @property
     def inputs(self) -> dict[str, Shape | None]:
@@ -127,35 +125,27 @@ class Evaluation:
                 f"are. Move the modules to {device!r} and pass x.to({device!r})."
             )
         computing, result = PRECISIONS[working_precision]
-        training = net_evaluation_mode == "Train"
+        run = Run(net_evaluation_mode == "Train", computing, result, batch_size)
         with ExitStack() as stack:
             if is_integer(random_seeding):
                 for rules in rules_loaded():
                     stack.enter_context(rules.seeded(int(random_seeding)))  # type: ignore[arg-type]
-            return self._forward(x, training, computing, result, port, batch_size)
+            return self._forward(x, run, port)
 
     def _as_it_is(self, x: Any) -> Any:
         """A call in which every layer stays in the mode it is in."""
-        return self._forward(x, None)
+        return self._forward(x, Run(training=None))
 
-    def _forward(
-        self,
-        x: Any,
-        training: bool | None,
-        computing: str | None = None,
-        result: str | None = None,
-        port: Any = None,
-        batch_size: int | None = None,
-    ) -> Any:
+    def _forward(self, x: Any, run: Run, port: Any = None) -> Any:
         wanted = self._wanted(port)
         several = isinstance(port, list) if port is not None else len(wanted) > 1
 
         def forward(fed: dict[str, Any], _: Any, run: Run) -> Any:
-            values = self._in_pieces(fed, set(wanted.values()), run, batch_size)
-            found = {key: _converted(values[source], result) for key, source in wanted.items()}
+            values = self._in_pieces(fed, set(wanted.values()), run)
+            found = {key: _converted(values[source], run.result) for key, source in wanted.items()}
             return found if several else next(iter(found.values()))
 
-        return self._map(forward, x, training, computing)
+        return self._map(forward, x, run)
 
     def vjp(self, x: Any, grad_output: Any = None) -> Any:
         """dx = the gradient by x of the sum of g * net(x), summed over the outputs.
@@ -181,7 +171,7 @@ class Evaluation:
             found = gradients(self._open.flat, fed, grads, run)
             return found if len(found) > 1 else next(iter(found.values()))
 
-        return self._map(backward, x, False, None, grad_output)
+        return self._map(backward, x, Run(), grad_output)
 
     def _wanted(self, port: Any) -> dict[Any, Source]:
         """What the result is stored under → where it is made."""
@@ -206,48 +196,28 @@ class Evaluation:
             raise ParameterError("port must name at least one port, got an empty list.")
         return wanted
 
-    def _in_pieces(
-        self, fed: dict[str, Any], wanted: set[Source], run: Run, batch_size: int | None
-    ) -> dict[Source, Any]:
+    def _in_pieces(self, fed: dict[str, Any], wanted: set[Source], run: Run) -> dict[Source, Any]:
+        flat, size = self._open.flat, run.batch_size
         count = len(next(iter(fed.values()))) if run.batched else 0
-        if batch_size is None or count <= batch_size:
-            return evaluate(self._open.flat, fed, wanted, run)
-        pieces = [
-            evaluate(
-                self._open.flat,
-                {port: value[i : i + batch_size] for port, value in fed.items()},
-                wanted,
-                run,
-            )
-            for i in range(0, count, batch_size)
-        ]
+        if size is None or count <= size:
+            return evaluate(flat, fed, wanted, run)
+        pieces = []
+        for start in range(0, count, size):
+            piece = {port: value[start : start + size] for port, value in fed.items()}
+            pieces.append(evaluate(flat, piece, wanted, run))
         return {source: joined([piece[source] for piece in pieces]) for source in wanted}
 
-    def _map(
-        self,
-        verb: Callable[[dict[str, Any], dict[str, Any], Run], Any],
-        x: Any,
-        training: bool | None,
-        computing: str | None,
-        grad: Any = None,
-    ) -> Any:
+    def _map(self, verb: Callable[..., Any], x: Any, run: Run, grad: Any = None) -> Any:
         """verb(inputs, gradients, run), example by example where x is a list of them."""
-        run = Run(False, training, computing)
         if isinstance(x, (list, tuple)) and x and all(isinstance(item, Mapping) for item in x):
             if grad is not None and (not isinstance(grad, (list, tuple)) or len(grad) != len(x)):
                 raise ShapeError(f"{_GRADIENT}the outputs must be a list of {len(x)}, as x is.")
             grads = [None] * len(x) if grad is None else grad
             both = zip(x, grads, strict=True)
-            return [self._map(verb, one, training, computing, g) for one, g in both]
-        operands = [
-            Operand(value, port, rank=_rank(self.inputs[port]))
-            for port, value in _by_port(x, self.inputs).items()
-        ]
+            return [self._map(verb, one, run, own) for one, own in both]
+        operands = _operands(x, self.inputs)
         if grad is not None:
-            operands += [
-                Operand(value, port, _GRADIENT, rank=_rank(self.outputs[port]))
-                for port, value in _by_port(grad, self.outputs, _GRADIENT).items()
-            ]
+            operands += _operands(grad, self.outputs, _GRADIENT)
         if not any(one.holds_examples() for one in operands[: len(self.inputs)]):
             return self._one(verb, operands, run)
         count = len(operands[0].value)
@@ -255,15 +225,9 @@ class Evaluation:
         return [self._one(verb, list(each), run) for each in zip(*lists, strict=True)]
 
     def _one(self, verb: Callable[..., Any], operands: list[Operand], run: Run) -> Any:
-        fed: dict[str, Any] = {}
-        grads: dict[str, Any] = {}
-        for operand in operands:
-            value = operand.value
-            if isinstance(value, (list, tuple)):
-                with told_of(operand.where):
-                    value = array_of_lists(value)
-            (grads if operand.role else fed)[operand.port] = value
-        batched = self._batched(operands, fed)
+        fed = {one.port: one.unlisted() for one in operands if not one.role}
+        grads = {one.port: one.unlisted() for one in operands if one.role}
+        batched = self._batched(operands[: len(fed)], fed)
         fed = {port: _converted(value, run.dtype) for port, value in fed.items()}
         with ExitStack() as stack:
             foreign = rules_of_any(fed.values()) is not None
@@ -271,15 +235,15 @@ class Evaluation:
                 stack.enter_context(rules.unrecorded())
             result = verb(fed, grads, run._replace(batched=batched, arrays=not foreign))
         if not foreign:
-            result = _as_arrays(result)
-        return _as_lists(result) if isinstance(operands[0].value, (list, tuple)) else result
+            result = _each(result, _as_array)
+        return _each(result, _as_list) if isinstance(operands[0].value, (list, tuple)) else result
 
-    def _batched(self, operands: list[Operand], fed: dict[str, Any]) -> bool:
-        """Whether batches were fed, by the ranks of the ports; where these are unknown, by what
-        fits the net."""
-        said: dict[str, bool] = {}
+    def _batched(self, operands: Iterable[Operand], fed: Mapping[str, Any]) -> bool:
+        """Whether batches were fed: what fits every port and, where that may be both, the net. An
+        array of rank 4 is rather a batch, and to plain functions alone everything is an example."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for operand in operands[: len(fed)]:
+        forms: dict[str, set[bool]] = {}  # port → of example (False) and batch (True), what fits
+        for operand in operands:
             port, expected = operand.port, self.inputs[operand.port]
             if not hasattr(fed[port], "shape"):
                 if expected is not None:
@@ -287,61 +251,49 @@ class Evaluation:
                         front_of(fed[port])
                 continue
             shape = shapes[port] = tuple(fed[port].shape)
-            if expected is None:
-                continue
-            said[port] = len(shape) == len(expected) + 1 and not operand.item
-            if contradict(expected, shape[1:] if said[port] else shape):
+            possible = {False, True} if shape and not operand.item else {False}
+            forms[port] = {form for form in possible if not contradict(expected, shape[form:])}
+            if not forms[port]:
                 batch = "" if operand.item else ", or a batch of them"
                 raise ShapeError(f"{operand.where} expects {expected}{batch}, got shape {shape}.")
-        if len(set(said.values())) > 1:
-            batch, one = sorted(said, key=said.__getitem__, reverse=True)[:: len(said) - 1]
+        choices = {False, True}.intersection(*forms.values())
+        if not choices:
+            batch = next(port for port, fitting in forms.items() if False not in fitting)
+            one = next(port for port, fitting in forms.items() if True not in fitting)
             raise ShapeError(
                 f"port {batch!r} got a batch and port {one!r} one example. Feed batches of one "
                 "length to all, or one example to each."
             )
-        choices = set(said.values()) or ({False} if operands[0].item else {False, True})
-        batched = self._fitting(shapes, choices)
+        nodes = self._open.flat.nodes.values()
+        if not shapes or (len(choices) == 2 and not any(node.tells_rank for node in nodes)):
+            return False
+        if all(map(is_known, self.inputs.values())):
+            [batched] = choices
+        else:
+            rather_batch = any(len(shape) == _IMAGE_RANK + 1 for shape in shapes.values())
+            rather = tuple(sorted(choices, reverse=rather_batch))
+            batched = self._first_fitting(tuple(shapes.items()), rather)
         counts = {port: shape[0] for port, shape in shapes.items()} if batched else {}
         if len(set(counts.values())) > 1:
             raise ShapeError(f"batches must have one length at all ports, got {counts}.")
         return batched
 
-    def _fitting(self, shapes: dict[str, tuple[int, ...]], choices: set[bool]) -> bool:
-        """Of example (False) and batch (True), the first that fits the net. An array of rank 4 is
-        rather a batch, and to plain functions alone everything is an example."""
-        nodes = self._open.flat.nodes.values()
-        if len(choices) == 2 and not any(node.tells_rank for node in nodes):
-            return False
-        if all(is_known(shape) for shape in self.inputs.values()):
-            return next(iter(choices))
-        key = (tuple(shapes.items()), *sorted(choices))
-        if key not in self._fitted:
-            rather_batch = any(len(shape) == _IMAGE_RANK + 1 for shape in shapes.values())
-            found = self._first_fitting(shapes, sorted(choices, reverse=rather_batch))
-            if len(self._fitted) >= _REMEMBERED:
-                self._fitted.clear()
-            self._fitted[key] = found
-        return self._fitted[key]
 
-    def _first_fitting(self, shapes: dict[str, tuple[int, ...]], choices: list[bool]) -> bool:
-        flat = self._open.flat
-        known = [
-            Claim(source, shape, port_of(*source, flat.nodes.get(source[0])))
-            for source, shape in self._shapes.items()
-        ]
-        errors = []
-        for batched in choices:
-            fed = [
-                Claim(((), port), shape[1:] if batched else shape, f"what is fed to port {port!r}")
-                for port, shape in shapes.items()
-            ]
-            try:
-                unify(flat.nodes, flat.feeds, (*fed, *known))
-            except ShapeError as refusal:
-                errors.append(refusal)
-            else:
-                return batched
-        raise errors[0]
+def first_fitting(
+    opened: Open, shapes: tuple[tuple[str, tuple[int, ...]], ...], forms: tuple[bool, ...]
+) -> bool:
+    """Of one example (False) and a batch (True), the first as which these shapes of what is fed
+    fit the net."""
+    errors = []
+    for batched in forms:
+        fed = [Claim(((), p), s[batched:], f"what is fed to port {p!r}") for p, s in shapes]
+        try:
+            unify(opened.flat, (*fed, *opened.claims))
+        except ShapeError as refusal:
+            errors.append(refusal)
+        else:
+            return batched
+    raise errors[0]
 
 
 def _converted(value: Any, dtype: str | None) -> Any:
@@ -354,15 +306,18 @@ def _converted(value: Any, dtype: str | None) -> Any:
     return front.converted(value, dtype) if front else value
 
 
-def _as_arrays(result: Any) -> Any:
+def _each(result: Any, verb: Callable[[Any], Any]) -> Any:
+    """The verb of a value, or of all that a dict of them holds."""
+    if isinstance(result, dict):
+        return {key: _each(value, verb) for key, value in result.items()}
+    return verb(result)
+
+
+def _as_array(value: Any) -> Any:
     """What a net that was fed arrays gives, whatever ran inside."""
-    if isinstance(result, dict):
-        return {key: _as_arrays(value) for key, value in result.items()}
-    rules = rules_of_any([result])
-    return rules.array_of(result) if rules else result
+    rules = rules_of_any([value])
+    return rules.array_of(value) if rules else value
 
 
-def _as_lists(result: Any) -> Any:
-    if isinstance(result, dict):
-        return {key: _as_lists(value) for key, value in result.items()}
-    return result.tolist() if hasattr(result, "tolist") else result
+def _as_list(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -3,74 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lrnorm._information import Facts, Inner, Link, Path, Shape
-from lrnorm.net._nodes import Node, input_names
-from lrnorm.net._ports import Claim, Source, port_of
-from lrnorm.net._running import Flat
-from lrnorm.net._wiring import Name, Wiring
+from lrnorm.net._nodes import NetNode, Node
+from lrnorm.net._ports import Claim, Source, Wiring, port_of
+
+# "input" or "output" → port → the shape that was said when the net was made.
+Declared = Mapping[str, Mapping[str, Shape]]
 
 
 class Open(NamedTuple):
-    """All that follows from the layers and the wiring, but for the shapes."""
+    """All that follows from the layers and the edges, but for the shapes."""
 
-    flat: Flat
-    named: Mapping[Path, Source]  # what NetPort(*path) reads
-    parts: Mapping[Path, Inner]  # nets inside, by path
-    claims: tuple[Claim, ...]  # what nets inside know of shapes
+    flat: Wiring
+    named: dict[Path, Source]  # what NetPort(*path) reads
+    parts: dict[Path, Inner]  # nets inside, by path
+    claims: list[Claim]  # what is declared of ports, of nets inside too
 
 
-def laid_open(layers: Mapping[Name, Any], nodes: Mapping[Name, Node], wiring: Wiring) -> Open:
-    """`nodes` has the rules of those layers that are no nets; those that are know themselves."""
-    flat_nodes: dict[Path, Node] = {}
-    feeds: dict[Path, tuple[Source, ...]] = {}
-    made: dict[Source, Source] = {((), port): ((), port) for port in wiring.inputs}
+def laid_open(wiring: Wiring, declared: Declared) -> Open:
+    """A net with the layers of the nets inside in place of these."""
+    nodes: dict[Path, Node] = {}
+    feeds: dict[Path, Mapping[str, Source]] = {}
     named: dict[Path, Source] = {}
     parts: dict[Path, Inner] = {}
     claims: list[Claim] = []
-    for name in wiring.order:
-        sources = tuple(made[source] for source in wiring.feeds[name])
-        if name in nodes:
-            node = nodes[name]
-            flat_nodes[(name,)], feeds[(name,)] = node, sources
-            inputs, own = input_names(node.inputs, len(sources)), {}
-            outputs: dict[str, Source] = {port: ((name,), port) for port in node.outputs}
-        else:
-            net = layers[name]
-            fed = dict(zip(net._open.flat.inputs, sources, strict=True))
 
-            def lifted(source: Source, name: Name = name, fed: Any = fed) -> Source:
-                path, port = source
-                return ((name, *path), port) if path else fed[port]
+    def lay_open(
+        at: Path, wiring: Wiring, declared: Declared, fed: Mapping[str, Source]
+    ) -> dict[str, Source]:
+        """Port → what the net at that path gives of what it is fed."""
+        made: dict[Source, Source] = {((), port): source for port, source in fed.items()}
+        for name, node in wiring.nodes.items():
+            path = (*at, *name)
+            taken = {port: made[source] for port, source in wiring.feeds[name].items()}
+            if isinstance(node, NetNode):
+                given = lay_open(path, node.layer._wiring, node.layer._declared, taken)
+                parts[path] = Inner(node.type, taken, given)
+            else:
+                nodes[path], feeds[path] = node, taken
+                given = {port: (path, port) for port in node.outputs}
+            made |= {(name, port): source for port, source in given.items()}
+            named.update({(*path, port): source for port, source in (taken | given).items()})
+            if len(given) == 1:
+                [named[path]] = given.values()
+        outputs = {port: made[source] for port, source in wiring.outputs.items()}
+        for word, ports in (("input", fed), ("output", outputs)):
+            claims.extend(Claim(ports[p], s, port_of(at, p)) for p, s in declared[word].items())
+        return outputs
 
-            for path, node in net._open.flat.nodes.items():
-                flat_nodes[name, *path] = node
-                feeds[name, *path] = tuple(map(lifted, net._open.flat.feeds[path]))
-            whole = Inner(type(net).__name__, {p: ((), p) for p in fed}, net._open.flat.outputs)
-            for path, (kind, *ports) in ({(): whole} | dict(net._open.parts)).items():
-                taken, given = ({p: lifted(s) for p, s in some.items()} for some in ports)
-                parts[name, *path] = Inner(kind, taken, given)
-            claims += [
-                Claim(lifted(source), shape, port_of((name, *source[0]), source[1]))
-                for source, shape in net._shapes.items()
-            ]
-            own = {path: lifted(source) for path, source in net._open.named.items()}
-            inputs = net._open.flat.inputs
-            outputs = {port: lifted(s) for port, s in net._open.flat.outputs.items()}
-        made |= {((name,), port): source for port, source in outputs.items()}
-        if len(outputs) == 1:
-            named[(name,)] = next(iter(outputs.values()))
-        for port, source in (*outputs.items(), *zip(inputs, sources, strict=True)):
-            named.setdefault((name, port), source)
-        for path, source in own.items():
-            named.setdefault((name, *path), source)
-    ends = {port: made[source] for port, source in wiring.outputs.items()}
-    named |= {(port,): source for port, source in ends.items()}
-    for port in wiring.inputs:
-        named.setdefault((port,), ((), port))
-    flat = Flat(flat_nodes, feeds, wiring.inputs, ends)
-    return Open(flat, named, parts, tuple(claims))
+    inputs: dict[str, Source] = {port: ((), port) for port in wiring.inputs}
+    outputs = lay_open((), wiring, declared, inputs)
+    named |= {(port,): source for port, source in outputs.items()}
+    for port, source in inputs.items():
+        named.setdefault((port,), source)
+    return Open(Wiring(nodes, feeds, wiring.inputs, outputs), named, parts, claims)
 
 
 def facts_of(kind: str, expression: str, opened: Open, shapes: Mapping[Source, Shape]) -> Facts:
@@ -78,10 +66,8 @@ def facts_of(kind: str, expression: str, opened: Open, shapes: Mapping[Source, S
     flat = opened.flat
     links = [
         Link(source[0] or None, path, source[1], port, shapes.get(source))
-        for path, node in flat.nodes.items()
-        for source, port in zip(
-            flat.feeds[path], input_names(node.inputs, len(flat.feeds[path])), strict=True
-        )
+        for path in flat.nodes
+        for port, source in flat.feeds[path].items()
     ]
     links += [
         Link(path, None, own, port, shapes.get((path, own)))

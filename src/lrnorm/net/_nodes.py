@@ -12,6 +12,7 @@ import numbers
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -29,17 +30,12 @@ Shapes = list[Shape | None]
 class Run(NamedTuple):
     """What holds for one evaluation."""
 
-    batched: bool
     training: bool | None = False  # None leaves each layer as it is
-    dtype: str | None = None  # None leaves it to the input
+    dtype: str | None = None  # what is computed in; None leaves it to the input
+    result: str | None = None  # what comes back; None leaves it as computed
+    batch_size: int | None = None
+    batched: bool = False
     arrays: bool = True  # fed NumPy arrays, whose types are fitted to what the layers compute in
-
-
-def input_names(declared: tuple[str, ...] | None, count: int) -> tuple[str, ...]:
-    """The input ports of a layer, which are `count` where it declares none."""
-    if declared is not None:
-        return declared
-    return ("Input",) if count == 1 else tuple(f"Input{i + 1}" for i in range(count))
 
 
 class Node:
@@ -67,6 +63,12 @@ class Node:
     def expression(self) -> str:
         return repr(self.layer)
 
+    def input_names(self, count: int) -> tuple[str, ...]:
+        """The input ports, which are `count` where the layer declares none."""
+        if self.inputs is not None:
+            return self.inputs
+        return ("Input",) if count == 1 else tuple(f"Input{i + 1}" for i in range(count))
+
     def arrays(self) -> dict[tuple[str, ...], Any]:
         return {}
 
@@ -81,6 +83,14 @@ class Node:
     def vjp(self, values: Sequence[Any], grads: Sequence[Any], run: Run) -> tuple[Any, ...]:
         """The gradients by the inputs of sum(grad * output)."""
         raise NotImplementedError
+
+
+class NetNode(Node):
+    """A net inside: laid open, it is the layers that it holds."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        self.inputs, self.outputs = tuple(layer.inputs), tuple(layer.outputs)
 
 
 def same_shape(own: Shape | None, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
@@ -169,6 +179,12 @@ def joined(pieces: Sequence[Any]) -> Any:
     return front.joined(pieces, pieces[0]) if front else [x for piece in pieces for x in piece]
 
 
+def _written(function: Any) -> str:
+    """A function by its name, anything else as it prints."""
+    name = getattr(function, "__name__", None)
+    return name if isinstance(function, _FUNCTIONS) and name else repr(function)
+
+
 class FunctionNode(Node):
     """Any other callable: a function of one example, of unknown shapes."""
 
@@ -179,20 +195,22 @@ class FunctionNode(Node):
         self.least, self.most = _arity(layer)
 
     @property
+    def function(self) -> Any:
+        """What is called."""
+        return self.layer
+
+    @property
     def type(self) -> str:
         return "function" if isinstance(self.layer, _FUNCTIONS) else type(self.layer).__name__
 
     @property
     def expression(self) -> str:
-        name = getattr(self.layer, "__name__", None)
-        return name if isinstance(self.layer, _FUNCTIONS) and name else repr(self.layer)
+        return _written(self.layer)
 
     def leaf(self) -> Leaf:
-        home = getattr(self.layer, "__module__", "") or ""
-        if isinstance(self.layer, _FUNCTIONS):
-            text = f"{home}.{getattr(self.layer, '__qualname__', self.expression)}"
-        else:
-            text = home
+        text = getattr(self.function, "__module__", "") or ""
+        if isinstance(self.function, _FUNCTIONS):
+            text += f".{getattr(self.function, '__qualname__', _written(self.function))}"
         return Leaf(self.layer, self.type, {"function": text})
 
     def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
@@ -203,19 +221,19 @@ class FunctionNode(Node):
         return results if isinstance(results, tuple) else (results,)
 
     def _compute(self, *values: Any) -> Any:
-        rules = rules_of_any((self.layer, *values))
-        return rules.call_function(self.layer, values) if rules else self.layer(*values)
+        rules = rules_of_any((self.function, *values))
+        return rules.call_function(self.function, values) if rules else self.function(*values)
 
     def _gradient(self, *values_and_grad: Any) -> Any:
-        if hasattr(self.layer, "vjp"):
-            return self.layer.vjp(*values_and_grad)
-        rules = rules_of_any((self.layer, *values_and_grad[:-1]))
+        if (own := getattr(self.layer, "vjp", None)) is not None:
+            return own(*values_and_grad)
+        rules = rules_of_any((self.function, *values_and_grad[:-1]))
         if rules is None:
             raise KindError(
-                f"{self.expression} has no gradient: it is a plain function. Give it one with "
-                "lrnorm.net.elementwise(function, vjp=lambda x, g: …), or a method vjp(x, g)."
+                f"{_written(self.function)} has no gradient: it is a plain function. Give it one "
+                "with lrnorm.net.elementwise(function, vjp=lambda x, g: …), or a method vjp(x, g)."
             )
-        return rules.vjp_of_function(self.layer, values_and_grad[:-1], values_and_grad[-1])
+        return rules.vjp_of_function(self.function, values_and_grad[:-1], values_and_grad[-1])
 
     def _each(self, verb: Callable[..., Any], values: Sequence[Any], run: Run) -> Any:
         """What the verb gives for each example of a batch; an empty batch goes in whole, as there
@@ -243,28 +261,18 @@ def _arity(function: Any) -> tuple[int, int | None]:
     return max(needed, 1), len(places)
 
 
+@dataclass(frozen=True, repr=False)
 class Elementwise:
     """What `elementwise` makes."""
 
-    def __init__(self, function: Callable[..., Any], vjp: Callable[..., Any] | None) -> None:
-        self.function = function
-        if vjp is not None:
-            self.vjp = vjp
+    function: Callable[..., Any]
+    vjp: Callable[..., Any] | None
 
     def __call__(self, x: Any) -> Any:
         return self.function(x)
 
-    def _key(self) -> tuple[Any, ...]:
-        return self.function, getattr(self, "vjp", None)
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
     def __repr__(self) -> str:
-        return f"elementwise({FunctionNode(self.function).expression})"
+        return f"elementwise({_written(self.function)})"
 
 
 def elementwise(
@@ -291,7 +299,7 @@ def elementwise(
     for name, value in (("function", function), ("vjp", vjp)):
         if not callable(value) and not (name == "vjp" and value is None):
             raise KindError(f"elementwise takes a {name} that can be called, got {value!r}.")
-    return Elementwise(function, vjp)
+    return Elementwise(function, vjp or getattr(function, "vjp", None))
 
 
 @register(Elementwise)
@@ -301,18 +309,12 @@ class ElementwiseNode(FunctionNode):
     inputs = ("Input",)
     type = "elementwise"
 
-    def leaf(self) -> Leaf:
-        return FunctionNode(self.layer.function).leaf()._replace(layer=self.layer, type=self.type)
+    @property
+    def function(self) -> Any:
+        return self.layer.function
 
     def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
         return same_shape(None, inputs, outputs)
-
-    def _compute(self, *values: Any) -> Any:
-        return FunctionNode(self.layer.function)._compute(*values)
-
-    def _gradient(self, *values_and_grad: Any) -> Any:
-        own = self.layer if hasattr(self.layer, "vjp") else self.layer.function
-        return FunctionNode._gradient(FunctionNode(own), *values_and_grad)
 
     def _each(self, verb: Callable[..., Any], values: Sequence[Any], run: Run) -> Any:
         return verb(*values)

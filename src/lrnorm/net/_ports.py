@@ -8,11 +8,34 @@ from typing import Any, NamedTuple
 from lrnorm._errors import KindError, ParameterError, ShapeError
 from lrnorm._information import Path, Shape
 from lrnorm._spec import is_integer
-from lrnorm.net._nodes import Node, input_names
-from lrnorm.net._shapes import ClashError, RefusedError, contradict, merged
+from lrnorm.net._nodes import Node
+from lrnorm.net._shapes import RefusedError, contradict, merged
 
 # A value in a net: who makes it, () for what the net is fed, and at which port.
 Source = tuple[Path, str]
+
+
+class Wiring(NamedTuple):
+    """Layers and who feeds whom: of one level of a net, or of a net without its nesting."""
+
+    nodes: dict[Path, Node]  # each after those that feed it
+    feeds: Mapping[Path, Mapping[str, Source]]  # of each layer: input port → what comes there
+    inputs: tuple[str, ...]
+    outputs: Mapping[str, Source]
+
+    def needed(self, wanted: Iterable[Path]) -> set[Path]:
+        """These layers, and all without which they cannot be computed."""
+        needed: set[Path] = set(wanted)
+        for path in reversed(self.nodes):
+            if path in needed:
+                needed |= {source for source, _ in self.feeds[path].values()}
+        return needed - {()}
+
+
+class LayerLookupError(ParameterError, KeyError, IndexError):
+    """A net has no layer or port of that name or number."""
+
+    __str__ = Exception.__str__  # KeyError's would quote the text
 
 
 class NetPort:
@@ -94,24 +117,27 @@ def shapes_of_ports(word: str, value: Any, ports: Iterable[str]) -> dict[str, Sh
     return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
+def named(path: Path) -> str:
+    """The name of a layer as errors write it."""
+    return " / ".join(map(repr, path))
+
+
+def layer_at(path: Path, node: Node | None = None) -> str:
+    """A layer as errors name it."""
+    return f"layer {named(path)}" + (f" ({node.type})" if node else "")
+
+
+def port_of(path: Path, port: str, node: Node | None = None) -> str:
+    """A port as errors name it."""
+    return f"port {port!r} of {layer_at(path, node) if path else 'the net'}"
+
+
 class Claim(NamedTuple):
     """Somebody says what shape a value has."""
 
     source: Source
     shape: Shape | None
     by: str
-
-
-def named(path: Path) -> str:
-    """A layer's name as errors write it."""
-    return " / ".join(map(repr, path))
-
-
-def port_of(path: Path, port: str, node: Node | None = None) -> str:
-    """A port as errors name it."""
-    if not path:
-        return f"port {port!r} of the net"
-    return f"port {port!r} of layer {named(path)}" + (f" ({node.type})" if node else "")
 
 
 class _Solution:
@@ -123,49 +149,40 @@ class _Solution:
 
     def hear(self, claim: Claim) -> bool:
         """Whether it was news."""
-        if claim.shape is None:
-            return False
-        try:
-            shape = merged(self.shapes.get(claim.source), claim.shape)
-        except ClashError:
-            other = next(c for c in self.said[claim.source] if contradict(c.shape, claim.shape))
+        known, said = self.shapes.get(claim.source), self.said.setdefault(claim.source, [])
+        if contradict(known, claim.shape):
+            other = next(c for c in said if contradict(c.shape, claim.shape))
             raise ShapeError(
                 f"shapes clash: {other.by} has {other.shape}, and {claim.by} has {claim.shape}, "
                 "but they are connected. Change one of the two, or put a layer between them."
-            ) from None
-        if shape is None or shape == self.shapes.get(claim.source):
+            )
+        shape = merged(known, claim.shape)
+        if shape is None or shape == known:
             return False
         self.shapes[claim.source] = shape
-        self.said.setdefault(claim.source, []).append(claim)
+        said.append(claim)
         return True
 
-    def ask(self, path: Path, node: Node, sources: tuple[Source, ...]) -> bool:
+    def ask(self, path: Path, node: Node, feeds: Mapping[str, Source]) -> bool:
         """Let a layer say what follows from what is known; whether it said anything new."""
-        outputs = [(path, port) for port in node.outputs]
-        inputs_known = [self.shapes.get(source) for source in sources]
+        ports = [*feeds.items(), *((port, (path, port)) for port in node.outputs)]
+        known = [self.shapes.get(source) for _, source in ports]
         try:
-            said_in, said_out = node.claims(inputs_known, [self.shapes.get(o) for o in outputs])
+            inputs, outputs = node.claims(known[: len(feeds)], known[len(feeds) :])
         except RefusedError as refusal:
-            port = input_names(node.inputs, len(sources))[0]
-            origin = self.said[sources[0]][-1]
+            port, source = ports[0]
             raise ShapeError(
-                f"shapes clash: {origin.by} has {self.shapes[sources[0]]}, which "
+                f"shapes clash: {self.said[source][-1].by} has {self.shapes[source]}, which "
                 f"{port_of(path, port, node)} does not take: {refusal}. "
                 "Change one of the two, or put a layer between them."
             ) from refusal
-        ports = input_names(node.inputs, len(sources))
         news = False
-        for places, names, shapes in ((sources, ports, said_in), (outputs, node.outputs, said_out)):
-            for source, name, shape in zip(places, names, shapes, strict=True):
-                news |= self.hear(Claim(source, shape, port_of(path, name, node)))
+        for (port, source), shape in zip(ports, (*inputs, *outputs), strict=True):
+            news |= self.hear(Claim(source, shape, port_of(path, port, node)))
         return news
 
 
-def unify(
-    nodes: Mapping[Path, Node],
-    feeds: Mapping[Path, tuple[Source, ...]],
-    claims: Iterable[Claim],
-) -> dict[Source, Shape]:
+def unify(wiring: Wiring, claims: Iterable[Claim]) -> dict[Source, Shape]:
     """The shape of every value of which something is known, from both ends of every layer, until
     nothing changes."""
     solution = _Solution()
@@ -174,6 +191,6 @@ def unify(
     news = True
     while news:
         news = False
-        for path, node in nodes.items():
-            news |= solution.ask(path, node, feeds[path])
+        for path, node in wiring.nodes.items():
+            news |= solution.ask(path, node, wiring.feeds[path])
     return solution.shapes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,25 +13,7 @@ from lrnorm._dispatch import front_of
 from lrnorm._errors import LRNormError, ShapeError
 from lrnorm._information import Path
 from lrnorm.net._nodes import Node, Run, rules_of_any
-from lrnorm.net._ports import Source, named, port_of
-
-
-class Flat(NamedTuple):
-    """A net without its nesting: the layers that hold no others, in an order in which each comes
-    after those that feed it."""
-
-    nodes: dict[Path, Node]
-    feeds: Mapping[Path, tuple[Source, ...]]
-    inputs: tuple[str, ...]
-    outputs: Mapping[str, Source]
-
-    def needed(self, wanted: Iterable[Source]) -> set[Path]:
-        """The layers without which these values cannot be had."""
-        needed = {path for path, _ in wanted}
-        for path in reversed(self.nodes):
-            if path in needed:
-                needed |= {source for source, _ in self.feeds[path]}
-        return needed - {()}
+from lrnorm.net._ports import Source, Wiring, layer_at, port_of
 
 
 @contextmanager
@@ -40,27 +22,27 @@ def _told_in(path: Path, node: Node) -> Iterator[None]:
     try:
         yield
     except LRNormError as error:
-        raise type(error)(f"layer {named(path)}: {error}") from error
+        raise type(error)(f"{layer_at(path)}: {error}") from error
     except Exception as error:
-        error.add_note(f"This arose in layer {named(path)} ({node.type}) of a net.")
+        error.add_note(f"This arose in {layer_at(path, node)} of a net.")
         raise
 
 
 def evaluate(
-    flat: Flat, fed: Mapping[str, Any], wanted: Iterable[Source], run: Run
+    flat: Wiring, fed: Mapping[str, Any], wanted: Iterable[Source], run: Run
 ) -> dict[Source, Any]:
     """The values wanted. Any other is let go when the last layer that takes it has run."""
     wanted = list(wanted)
-    needed = flat.needed(wanted)
+    needed = flat.needed(path for path, _ in wanted)
     uses = Counter(wanted)
     for path in needed:
-        uses.update(flat.feeds[path])
+        uses.update(flat.feeds[path].values())
     values: dict[Source, Any] = {((), port): value for port, value in fed.items()}
     del fed
     for path, node in flat.nodes.items():
         if path not in needed:
             continue
-        sources = flat.feeds[path]
+        sources = flat.feeds[path].values()
         arguments = [values[source] for source in sources]
         for source in sources:
             uses[source] -= 1
@@ -84,18 +66,21 @@ def ones_like(value: Any) -> Any:
 
 
 def gradients(
-    flat: Flat, fed: Mapping[str, Any], grads: Mapping[str, Any], run: Run
+    flat: Wiring, fed: Mapping[str, Any], grads: Mapping[str, Any], run: Run
 ) -> dict[str, Any]:
     """Input port → the gradient of sum(grad * output), summed over the outputs; ones where `grads`
     has none."""
-    paths = flat.needed(flat.outputs.values())
-    sources = {(path, port) for path in paths for port in flat.nodes[path].outputs}
-    values = evaluate(flat, fed, sources, run)
-    values |= {((), port): value for port, value in fed.items()}
+    wanted: list[Source] = [((), port) for port in fed]
+    for path in flat.needed(path for path, _ in flat.outputs.values()):
+        wanted += [(path, port) for port in flat.nodes[path].outputs]
+    values = evaluate(flat, fed, wanted, run)
     found: dict[Source, Any] = {}
 
     def add(source: Source, grad: Any) -> None:
         found[source] = found[source] + grad if source in found else grad
+
+    def summed(source: Source) -> Any:
+        return found.pop(source) if source in found else ones_like(values[source]) * 0
 
     for port, source in flat.outputs.items():
         add(source, _fitting(grads.get(port), values[source], port))
@@ -103,18 +88,15 @@ def gradients(
         own = [(path, port) for port in node.outputs]
         if not any(source in found for source in own):
             continue
-        arguments = [values[source] for source in flat.feeds[path]]
-        given = [found.pop(s) if s in found else ones_like(values[s]) * 0 for s in own]
+        sources = flat.feeds[path].values()
+        arguments = [values[source] for source in sources]
         with _told_in(path, node):
-            results = node.vjp(arguments, given, run)
-        for source, grad in zip(flat.feeds[path], results, strict=True):
+            results = node.vjp(arguments, list(map(summed, own)), run)
+        for source, grad in zip(sources, results, strict=True):
             add(source, grad)
         for source in own:
             del values[source]
-    return {
-        port: found[(), port] if ((), port) in found else ones_like(value) * 0
-        for port, value in fed.items()
-    }
+    return {port: summed(((), port)) for port in fed}
 
 
 def _fitting(grad: Any, value: Any, port: str) -> Any:

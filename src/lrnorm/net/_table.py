@@ -42,11 +42,7 @@ class Table(NamedTuple):
 
 def table_of(facts: Facts) -> Table:
     """Every layer that holds no others: its name, type, the shape it gives, its arrays."""
-    gives: dict[Path, str] = {}
-    for link in facts.links:
-        if link.source is not None:
-            gives.setdefault(link.source, shape_text(link.shape))
-
+    gives = {link.source: shape_text(link.shape) for link in reversed(facts.links)}
     arrays = {path: _count_of(facts.arrays, path) for path in facts.leaves}
     lines = tuple(
         (

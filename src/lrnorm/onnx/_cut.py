@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, inliner
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper, inliner
 
 from lrnorm._errors import ParameterError
 from lrnorm._spec import LRNSpec
-from lrnorm.onnx._graph import free, graphs_of, is_op, label, lrn_nodes
+from lrnorm.onnx._graph import free, is_op, label, lrn_nodes, reads
 from lrnorm.onnx._specs import attributes_of, spec_of
 
 # They read nothing and give other numbers at every run: two copies of one would not agree.
@@ -25,36 +25,35 @@ class Norm:
     name: str
     spec: LRNSpec
     alpha: float  # as ONNX says it, from which the spec's scale follows
-    level: int
     source: str
     result: str
 
 
 @dataclass(frozen=True)
-class Piece:
-    """All that runs between LRN nodes at one level."""
+class Level:
+    """What is computed in turn: nodes that run in ONNX Runtime, which give nothing where there are
+    none, and the LRNs that they lead to."""
 
-    level: int
     nodes: list[NodeProto]
     initializers: list[Any]
     takes: list[str]
     gives: list[str]
+    norms: list[Norm]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A model in pieces; `outputs` tells under which name the value of each output goes."""
+    """A model in levels; `outputs` tells under which name the value of each output goes."""
 
     model: ModelProto
     inputs: Mapping[str, ValueInfoProto]
     outputs: Mapping[str, str]
-    pieces: list[Piece]
-    norms: list[Norm]
+    levels: list[Level]
 
 
 def cut(model: ModelProto) -> Cut:
     """The level of a node is the number of LRNs on the longest way to it from the inputs. What
-    depends on no input goes into every piece that needs it."""
+    depends on no input goes into every level that needs it."""
     model, specs = _inlined(model)
     graph = model.graph
     constants: dict[str, Any] = {t.name: t for t in graph.initializer}
@@ -67,50 +66,53 @@ def cut(model: ModelProto) -> Cut:
         nodes.append(helper.make_node("Identity", [name], [outputs[name]]))
 
     level = dict.fromkeys(inputs, 0)
-    made_at: dict[str, int] = {}  # what a piece gives or could give
+    made_at: dict[str, int] = {}  # what the nodes of a level give or could give
     at: dict[int, list[NodeProto]] = {}
-    norms = []
+    norms: dict[int, list[Norm]] = {}
     for node in _needed(nodes, outputs.values()):
-        reads = _reads(node)
-        for name in reads:
+        for name in filter(None, node.input):
             if name not in level and name not in constants:
                 raise ParameterError(
                     f"node {label(node)!r} ({node.op_type}) reads {name!r}, which nothing before "
                     "it gives. onnx.checker.check_model(model) tells all that is wrong."
                 )
         results = list(filter(None, node.output))
-        depth = max((level[name] for name in reads if name in level), default=0)
+        before = [level[name] for name in reads(node) if name in level]
+        depth = max(before, default=0)
         if is_op(node, "LRN"):
-            norms.append(Norm(*specs[node.output[0]], depth, node.input[0], node.output[0]))
-            level[node.output[0]] = depth + 1
-        elif node.op_type in _RANDOM or any(name in level for name in reads):
+            norm = Norm(*specs[node.output[0]], node.input[0], node.output[0])
+            norms.setdefault(depth, []).append(norm)
+            level[norm.result] = depth + 1
+        elif before or node.op_type in _RANDOM:
             at.setdefault(depth, []).append(node)
             level |= dict.fromkeys(results, depth)
             made_at |= dict.fromkeys(results, depth)
         else:
             constants |= dict.fromkeys(results, node)
 
-    # Constants that no piece but the first has a reason to give.
-    read_outside = [*outputs.values(), *(norm.source for norm in norms)]
-    fixed = [name for name in dict.fromkeys(read_outside) if name not in level]
+    # Constants that no level but the first has a reason to give.
+    ends = [*outputs.values(), *(norm.source for some in norms.values() for norm in some)]
+    fixed = [name for name in dict.fromkeys(ends) if name not in level]
     if fixed:
         at.setdefault(0, [])
-    takes = {depth: _takes(some, level, made_at, depth) for depth, some in at.items()}
-    asked = {*read_outside, *(name for names in takes.values() for name in names)}
-    if at:  # every input of the model is one of the net, and a piece takes something
-        unread = [n for n in inputs if n not in asked]
-        first = min(at)
-        takes[first] += unread
+    takes = {
+        depth: [n for n in _reads(some) if n in level and made_at.get(n) != depth]
+        for depth, some in at.items()
+    }
+    asked = {*ends, *(name for names in takes.values() for name in names)}
+    if at:  # every input of the model is one of the net, and a segment takes something
+        takes[min(at)] += [name for name in inputs if name not in asked]
         for names in takes.values():
             names += list(inputs)[:1] if not names else []
-    pieces = []
-    for depth, some in sorted(at.items()):
-        gives = [name for node in some for name in node.output if name in asked]
-        gives += fixed if depth == 0 else []
-        own, initializers = _with_constants(some, fixed if depth == 0 else [], constants)
+    levels = []
+    for depth in sorted({*at, *norms}):
+        some, wanted = at.get(depth, []), fixed if depth == 0 else []
+        gives = [name for node in some for name in node.output if name in asked] + wanted
+        own, initializers = _with_constants(some, wanted, constants)
         ordered = [node for node in nodes if id(node) in own]
-        pieces.append(Piece(depth, ordered, initializers, takes[depth], gives))
-    return Cut(model, inputs, outputs, pieces, norms)
+        found = norms.get(depth, [])
+        levels.append(Level(ordered, initializers, takes.get(depth, []), gives, found))
+    return Cut(model, inputs, outputs, levels)
 
 
 def _inlined(model: ModelProto) -> tuple[ModelProto, dict[str, tuple[str, LRNSpec, float]]]:
@@ -140,31 +142,13 @@ def _needed(nodes: list[NodeProto], wanted: Iterable[str]) -> list[NodeProto]:
     for node in reversed(nodes):
         if names.intersection(node.output):
             kept.append(node)
-            names |= _reads(node).keys()
+            names.update(reads(node))
     return kept[::-1]
 
 
-def _reads(node: NodeProto) -> dict[str, None]:
-    """What a node reads, what graphs inside it take from outside included, each once."""
-    names = dict.fromkeys(filter(None, node.input))
-    for _, graph in graphs_of(node):
-        names |= dict.fromkeys(_captured(graph))
-    return names
-
-
-def _captured(graph: GraphProto) -> Iterator[str]:
-    own = {value.name for value in graph.input} | {t.name for t in graph.initializer}
-    own |= {name for node in graph.node for name in node.output}
-    for node in graph.node:
-        yield from (name for name in _reads(node) if name not in own)
-    yield from (value.name for value in graph.output if value.name not in own)
-
-
-def _takes(
-    nodes: list[NodeProto], level: Mapping[str, int], made_at: Mapping[str, int], depth: int
-) -> list[str]:
-    read = dict.fromkeys(name for node in nodes for name in _reads(node))
-    return [name for name in read if name in level and made_at.get(name) != depth]
+def _reads(nodes: Iterable[NodeProto]) -> dict[str, None]:
+    """What these nodes read, each once."""
+    return dict.fromkeys(name for node in nodes for name in reads(node))
 
 
 def _with_constants(
@@ -173,14 +157,14 @@ def _with_constants(
     """The ids of the nodes and of those that make constants for them, and the initializers."""
     ids = {id(node) for node in nodes}
     initializers: dict[str, Any] = {}
-    names = [*fixed, *(name for node in nodes for name in _reads(node))]
+    names = [*fixed, *_reads(nodes)]
     while names:
         name = names.pop()
         source = constants.get(name)
         if isinstance(source, NodeProto):
             if id(source) not in ids:
                 ids.add(id(source))
-                names += _reads(source)
+                names += reads(source)
         elif source is not None:
             initializers[name] = source
     return ids, list(initializers.values())

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from onnx import TensorProto, ValueInfoProto, helper
+import numpy as np
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 from onnx.external_data_helper import uses_external_data
 
 from lrnorm._errors import FileError, KindError, LRNormError, ParameterError
 from lrnorm._spec import is_integer
 from lrnorm.layer import LocalResponseNormalizationLayer
 from lrnorm.net import NetGraph, NetPort
-from lrnorm.onnx._cut import Cut, Norm, Piece, cut
+from lrnorm.onnx._cut import Cut, Level, Norm, cut
 from lrnorm.onnx._graph import Model, Scope, copied, free, scopes, with_data
 from lrnorm.onnx._segments import (
     TYPES,
@@ -74,8 +74,7 @@ def load(model: Model, *, intra_op_num_threads: int | None = None) -> NetGraph:
             "Give the path: lrnorm.onnx.load(path)."
         )
     try:
-        parts = cut(whole)
-        return _Builder(parts, folder, threads).net()
+        return _Builder(cut(whole), folder, threads).net()
     except LRNormError as error:
         raise type(error)(f"{name}: {error}") from error
 
@@ -87,10 +86,7 @@ class _Builder:
         self.parts, self.folder, self.threads = parts, folder, threads
         graph = parts.model.graph
         self.described = {v.name: v for v in (*graph.value_info, *graph.output)}
-        self.kinds: dict[str, str] = {}  # value → ONNX Runtime's name of its type
-        self.sizes: dict[str, Sizes | None] = {}
-        self.models: dict[int, bytes] = {}
-        self.sessions: dict[int, Any] = {}
+        self.values = {name: _declared(value) for name, value in parts.inputs.items()}
 
     @cached_property
     def inferred(self) -> Scope:
@@ -98,165 +94,150 @@ class _Builder:
         unknown rank."""
         return scopes(self.parts.model, self.folder)[0]
 
-    def _levels(self) -> list[tuple[Piece | None, list[Norm]]]:
-        """What is computed in turn: a piece, and the LRNs that it leads to."""
-        pieces = {piece.level: piece for piece in self.parts.pieces}
-        norms: dict[int, list[Norm]] = {}
-        for norm in self.parts.norms:
-            norms.setdefault(norm.level, []).append(norm)
-        return [(pieces.get(n), norms.get(n, [])) for n in sorted({*pieces, *norms})]
-
     def net(self) -> NetGraph:
-        for name, value in self.parts.inputs.items():
-            self._describe_input(name, value)
-        for piece, norms in self._levels():
-            if piece is not None:
-                self._open(piece)
-            for norm in norms:
-                self.kinds[norm.result] = self.kinds[norm.source]
-                self.sizes[norm.result] = self.sizes[norm.source]
-        return self._joined()
+        opened = [self._opened(level) for level in self.parts.levels]
+        batch = self._batch()
+        taken: dict[str, Any] = {**self.parts.inputs, **self.parts.outputs}
+        layers: dict[str, Any] = {}
+        edges: list[tuple[Any, Any]] = []
+        ends: dict[str, Any] = {name: NetPort(name) for name in self.parts.inputs}
+        listed: set[str] = set()  # initializers of the segments so far
+        for level, (model, session) in zip(self.parts.levels, opened, strict=True):
+            if session is not None:
+                number = 1 + sum(isinstance(layer, OnnxSegment) for layer in layers.values())
+                name = free(f"segment{number}", taken)
+                taken[name] = None
+                dense = [t.name for t in level.initializers if isinstance(t, TensorProto)]
+                layers[name] = OnnxSegment(
+                    model,
+                    tuple(self.values[value] for value in level.takes),
+                    tuple(self.values[value] for value in level.gives),
+                    batch,
+                    tuple(array for array in dense if array not in listed),
+                    self.threads,
+                    {os.getpid(): session},
+                )
+                listed.update(dense)
+                edges += [(ends[value], NetPort(name, value)) for value in level.takes]
+                ends |= {value: NetPort(name, value) for value in level.gives}
+            for norm in level.norms:
+                name = free(norm.name, taken)
+                taken[name] = None
+                layers[name] = _layer(norm, self.values[norm.source], batch)
+                edges.append((ends[norm.source], name))
+                ends[norm.result] = name
+        order = {NetPort(name): i for i, name in enumerate(self.parts.inputs)}
+        edges.sort(key=lambda edge: order.get(edge[0], len(order)))  # ports as the model has them
+        edges += [(ends[value], NetPort(name)) for name, value in self.parts.outputs.items()]
+        examples = {name: example_of(self.values[name]) for name in self.parts.inputs}
+        return NetGraph(layers, edges, input=examples)
 
-    def _describe_input(self, name: str, value: ValueInfoProto) -> None:
-        kind = value.type.tensor_type
-        found = [k for k, (number, _) in TYPES.items() if number == kind.elem_type]
-        self.kinds[name] = found[0] if found else helper.printable_type(value.type)
-        self.sizes[name] = None
-        if kind.HasField("shape"):
-            sizes = [
-                d.dim_value if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim
-            ]
-            if sizes and sizes[0] == "":
-                sizes[0] = _BATCH
-            self.sizes[name] = tuple(size if size != "" else None for size in sizes)
+    def _opened(self, level: Level) -> tuple[bytes, Any]:
+        """The model of a level and its session, None where it holds LRNs alone."""
+        model, session = b"", None
+        if level.gives:
+            try:
+                model = self._model(level).SerializeToString()
+                session = session_of(model, self.threads)
+            except LRNormError:
+                raise
+            except Exception as error:
+                kinds = ", ".join(dict.fromkeys(node.op_type for node in level.nodes))
+                raise FileError(
+                    f"ONNX Runtime refuses the part with {kinds}: {' '.join(str(error).split())} "
+                    "onnx.checker.check_model(model) tells whether the model is at fault."
+                ) from error
+            for value in session.get_outputs():
+                sizes = tuple(value.shape) or self.inferred.sizes(value.name)
+                self.values[value.name] = _value(value.name, value.type, sizes)
+        for norm in level.norms:
+            self.values[norm.result] = self.values[norm.source]._replace(name=norm.result)
+        return model, session
 
-    def _info(self, name: str) -> ValueInfoProto:
-        """What a segment's input is declared as."""
-        number, _ = TYPES[self._known(name)]
-        return helper.make_tensor_value_info(name, number, self.sizes[name])
-
-    def _known(self, name: str) -> str:
-        if self.kinds[name] not in TYPES:
-            raise ParameterError(
-                f"{name!r} is a {self.kinds[name]}, and only tensors of types that NumPy has can "
-                "be a port or lead to an LRN and past it. Run the model with onnxruntime."
-            )
-        return self.kinds[name]
-
-    def _open(self, piece: Piece) -> None:
+    def _model(self, level: Level) -> ModelProto:
         whole = self.parts.model
-        dense = [t for t in piece.initializers if isinstance(t, TensorProto)]
         graph = helper.make_graph(
-            piece.nodes,
+            level.nodes,
             whole.graph.name or "graph",
-            [self._info(name) for name in piece.takes],
-            [self.described.get(name, ValueInfoProto(name=name)) for name in piece.gives],
-            initializer=dense,
-            sparse_initializer=[t for t in piece.initializers if not isinstance(t, TensorProto)],
+            [_info(self.values[name]) for name in level.takes],
+            [self.described.get(name, ValueInfoProto(name=name)) for name in level.gives],
+            initializer=[t for t in level.initializers if isinstance(t, TensorProto)],
+            sparse_initializer=[t for t in level.initializers if not isinstance(t, TensorProto)],
         )
-        model = helper.make_model(
+        return helper.make_model(
             graph,
             opset_imports=whole.opset_import,
             ir_version=whole.ir_version,
             functions=whole.functions,
         )
-        try:
-            self.models[piece.level] = model.SerializeToString()
-            session = session_of(self.models[piece.level], self.threads)
-        except LRNormError:
-            raise
-        except Exception as error:
-            kinds = ", ".join(dict.fromkeys(node.op_type for node in piece.nodes))
-            raise FileError(
-                f"ONNX Runtime refuses the part with {kinds}: {' '.join(str(error).split())} "
-                "onnx.checker.check_model(model) tells whether the model is at fault."
-            ) from error
-        self.sessions[piece.level] = session
-        for value in session.get_outputs():
-            self.kinds[value.name] = value.type
-            self.sizes[value.name] = tuple(value.shape) or self.inferred.sizes(value.name)
-            self._known(value.name)
 
-    def _batches(self) -> tuple[int | None, set[str]]:
-        """How many examples a run takes, None for any number, and which values hold a batch."""
-        first = {n: s[0] for n in self.parts.inputs if (s := self.sizes[n])}
-        numbers = [size for size in first.values() if isinstance(size, int)]
-        free_ones = {size for size in first.values() if isinstance(size, str)}
-        unknown = [name for name in self.parts.inputs if self.sizes[name] is None]
+    def _batch(self) -> int | None:
+        """How many examples a run takes, None for any number. The values that hold a batch are
+        marked."""
+        inputs, outputs = list(self.parts.inputs), list(self.parts.outputs.values())
+        first = [sizes[0] for name in inputs if (sizes := self.values[name].sizes)]
+        numbers = [size for size in first if isinstance(size, int)]
+        free_ones = {size for size in first if isinstance(size, str)}
+        unknown = {name for name in inputs if self.values[name].sizes is None}
         fixed = 1 if 1 in numbers else None if free_ones or unknown else next(iter(numbers), None)
-        outputs = set(self.parts.outputs.values())
-        norms = {name for norm in self.parts.norms for name in (norm.source, norm.result)}
-        must = {*outputs, *unknown, *norms}  # unless they say otherwise
+        norms = [norm for level in self.parts.levels for norm in level.norms]
+        must = {*outputs, *unknown}.union(*((norm.source, norm.result) for norm in norms))
 
         def holds(name: str) -> bool:
-            sizes = self.sizes[name]
+            sizes = self.values[name].sizes
             if sizes is None:
-                return name in must
+                return name in must  # unless it says otherwise
             if not sizes:
                 return False
             if isinstance(sizes[0], int):
                 return sizes[0] == fixed
             return sizes[0] in free_ones or name in must
 
-        if fixed is None and not all(map(holds, (*self.parts.inputs, *outputs))):
+        if fixed is None and not all(map(holds, (*inputs, *outputs))):
             fixed = 1  # what has no axis for a batch is there for each example
-        return fixed, {name for name in self.sizes if holds(name)}
+        self.values = {n: v._replace(batched=holds(n)) for n, v in self.values.items()}
+        return fixed
 
-    def _joined(self) -> NetGraph:
-        inputs, outputs = self.parts.inputs, self.parts.outputs
-        batch, batched = self._batches()
-        taken: dict[str, Any] = {**inputs, **outputs}
-        layers: dict[str, Any] = {}
-        edges: list[tuple[Any, Any]] = []
-        ends: dict[str, Any] = {name: NetPort(name) for name in inputs}
-        listed: set[str] = set()
-        for piece, norms in self._levels():
-            if piece is not None:
-                number = 1 + sum(isinstance(layer, OnnxSegment) for layer in layers.values())
-                name = free(f"segment{number}", taken)
-                layers[name] = self._segment(piece, batch, batched, listed)
-                edges += [(ends[value], NetPort(name, value)) for value in piece.takes]
-                ends |= {value: NetPort(name, value) for value in piece.gives}
-                taken[name] = None
-            for norm in norms:
-                name = free(norm.name, taken)
-                layers[name] = self._layer(norm, batch, norm.source in batched)
-                edges.append((ends[norm.source], name))
-                ends[norm.result] = name
-                taken[name] = None
-        order = {NetPort(name): i for i, name in enumerate(inputs)}
-        edges.sort(key=lambda edge: order.get(edge[0], len(order)))  # ports as the model has them
-        edges += [(ends[value], NetPort(name)) for name, value in outputs.items()]
-        values = self._values(inputs, batched)
-        return NetGraph(layers, edges, input={v.name: example_of(v) for v in values})
 
-    def _values(self, names: Iterable[str], batched: set[str]) -> tuple[Value, ...]:
-        return tuple(
-            Value(name, TYPES[self.kinds[name]][1], self.sizes[name], name in batched)
-            for name in names
+def _declared(value: ValueInfoProto) -> Value:
+    """An input of the model."""
+    tensor = value.type.tensor_type
+    kind = f"tensor({TensorProto.DataType.Name(tensor.elem_type).lower()})"
+    sizes: Sizes | None = None
+    if tensor.HasField("shape"):
+        named = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
+        if named and named[0] == "":
+            named[0] = _BATCH
+        sizes = tuple(size if size != "" else None for size in named)
+    return _value(value.name, kind if kind in TYPES else helper.printable_type(value.type), sizes)
+
+
+def _value(name: str, kind: str, sizes: Sizes | None) -> Value:
+    """What ONNX Runtime says of a value."""
+    if kind not in TYPES:
+        raise ParameterError(
+            f"{name!r} is a {kind}, and only tensors of types that NumPy has can "
+            "be a port or lead to an LRN and past it. Run the model with onnxruntime."
         )
+    return Value(name, TYPES[kind], sizes)
 
-    def _segment(
-        self, piece: Piece, batch: int | None, batched: set[str], listed: set[str]
-    ) -> OnnxSegment:
-        takes, gives = (self._values(names, batched) for names in (piece.takes, piece.gives))
-        dense = [t.name for t in piece.initializers if isinstance(t, TensorProto)]
-        arrays = tuple(name for name in dense if name not in listed)
-        listed.update(arrays)
-        model = self.models[piece.level]
-        made = OnnxSegment(model, takes, gives, batch, arrays, self.threads)
-        made.sessions[os.getpid()] = self.sessions[piece.level]
-        return made
 
-    def _layer(self, norm: Norm, batch: int | None, batched: bool) -> Any:
-        spec, sizes = norm.spec, self.sizes[norm.source]
-        if not batched:
-            return AxisNormalization(spec, 1, batch == 1)
-        if sizes is None or len(sizes) != 4 or spec.before == spec.after == 0:
-            return AxisNormalization(spec)
-        return LocalResponseNormalizationLayer(
-            alpha=norm.alpha,
-            beta=spec.beta,
-            bias=spec.bias,
-            channel_window_size=(spec.before, spec.after),  # type: ignore[arg-type]
-        )
+def _info(value: Value) -> ValueInfoProto:
+    """A segment's input as ONNX declares it."""
+    number = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
+    return helper.make_tensor_value_info(value.name, number, value.sizes)
+
+
+def _layer(norm: Norm, value: Value, batch: int | None) -> Any:
+    """The layer that an LRN of this value is."""
+    spec = norm.spec
+    if not value.batched:
+        return AxisNormalization(spec, 1, batch == 1)
+    if value.sizes is None or len(value.sizes) != 4 or spec.before == spec.after == 0:
+        return AxisNormalization(spec)
+    return LocalResponseNormalizationLayer(
+        alpha=norm.alpha,
+        beta=spec.beta,
+        bias=spec.bias,
+        channel_window_size=(spec.before, spec.after),  # type: ignore[arg-type]
+    )

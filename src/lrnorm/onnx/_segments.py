@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,23 +22,10 @@ from lrnorm.net._nodes import Node, Run, Shapes, register, rules_of_any, same_sh
 from lrnorm.net._shapes import contradict, is_known
 from lrnorm.onnx._graph import SMALL, scopes
 
-# ONNX Runtime's name of a type → the elements of a TensorProto, and NumPy's type.
-TYPES = {
-    "tensor(float)": (1, "float32"),
-    "tensor(uint8)": (2, "uint8"),
-    "tensor(int8)": (3, "int8"),
-    "tensor(uint16)": (4, "uint16"),
-    "tensor(int16)": (5, "int16"),
-    "tensor(int32)": (6, "int32"),
-    "tensor(int64)": (7, "int64"),
-    "tensor(string)": (8, "object"),
-    "tensor(bool)": (9, "bool"),
-    "tensor(float16)": (10, "float16"),
-    "tensor(double)": (11, "float64"),
-    "tensor(uint32)": (12, "uint32"),
-    "tensor(uint64)": (13, "uint64"),
-}
-
+# ONNX Runtime's name of a type → NumPy's.
+TYPES = {f"tensor({name})": name for name in ("bool", "float16", "int8", "int16", "int32", "int64")}
+TYPES |= {f"tensor(u{name})": f"u{name}" for name in ("int8", "int16", "int32", "int64")}
+TYPES |= {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(string)": "object"}
 
 _REMEMBERED = 64  # shapes of inputs whose outputs' are known
 
@@ -50,7 +38,7 @@ class Value(NamedTuple):
     name: str
     dtype: str
     sizes: Sizes | None
-    batched: bool  # the first axis is the batch
+    batched: bool = False  # the first axis is the batch
 
 
 def example_of(value: Value) -> Shape | None:
@@ -79,11 +67,11 @@ def session_of(model: bytes, threads: int | None) -> Any:
 
 def parsed(model: bytes) -> ModelProto:
     """The model that these bytes are."""
-    found = ModelProto()
-    found.ParseFromString(model)
+    found: ModelProto = ModelProto.FromString(model)
     return found
 
 
+@dataclass(frozen=True, repr=False)
 class OnnxSegment:
     """A part of an ONNX model that has no LRN, in ONNX Runtime: `lrnorm.onnx.load` makes them.
 
@@ -91,21 +79,13 @@ class OnnxSegment:
     models are, and picklable: the session is made again from the model's bytes.
     """
 
-    def __init__(
-        self,
-        model: bytes,
-        inputs: tuple[Value, ...],
-        outputs: tuple[Value, ...],
-        batch: int | None,
-        arrays: tuple[str, ...],
-        threads: int | None,
-    ) -> None:
-        self.model, self.inputs, self.outputs = model, inputs, outputs
-        self.batch = batch  # how many examples a run takes; None for any number
-        self.arrays = arrays  # the initializers that no segment before this one has
-        self.threads = threads
-        self.sessions: dict[int, Any] = {}
-        self._given: dict[Any, list[Shape | None]] = {}
+    model: bytes
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    batch: int | None  # how many examples a run takes; None for any number
+    arrays: tuple[str, ...]  # the initializers that no segment before this one has
+    threads: int | None
+    sessions: dict[int, Any] = field(default_factory=dict, compare=False)  # by process
 
     @property
     def session(self) -> Any:
@@ -118,31 +98,28 @@ class OnnxSegment:
         """The graph, as ONNX keeps it."""
         return parsed(self.model).graph
 
-    def given(self, shapes: tuple[Shape | None, ...]) -> list[Shape | None]:
+    @cached_property
+    def given(self) -> Callable[[tuple[Shape | None, ...]], list[Shape | None]]:
         """The shapes of the outputs, where they follow from those of the inputs."""
-        if shapes not in self._given:
-            if len(self._given) == _REMEMBERED:
-                self._given.clear()
-            model = parsed(self.model)
-            graph = model.graph
-            small = [t for t in graph.initializer if math.prod(t.dims) <= SMALL]
-            graph.input.extend(  # of weights their shape is enough
-                helper.make_tensor_value_info(t.name, t.data_type, t.dims)
-                for t in graph.initializer
-                if math.prod(t.dims) > SMALL
-            )
-            del graph.initializer[:]
-            graph.initializer.extend(small)
-            for value, shape, info in zip(self.inputs, shapes, graph.input, strict=False):
-                sizes = (*(value.sizes or ())[: value.batched], *(shape or ()))
-                kind = info.type.tensor_type
-                kind.CopyFrom(helper.make_tensor_type_proto(kind.elem_type, sizes).tensor_type)
-            inferred = scopes(model, "")[0]
-            self._given[shapes] = [
-                example_of(value._replace(sizes=inferred.sizes(value.name)))
-                for value in self.outputs
-            ]
-        return self._given[shapes]
+        return lru_cache(_REMEMBERED)(self._given)
+
+    def _given(self, shapes: tuple[Shape | None, ...]) -> list[Shape | None]:
+        model = parsed(self.model)
+        graph = model.graph
+        small = [t for t in graph.initializer if math.prod(t.dims) <= SMALL]
+        graph.input.extend(  # of weights their shape is enough
+            helper.make_tensor_value_info(t.name, t.data_type, t.dims)
+            for t in graph.initializer
+            if math.prod(t.dims) > SMALL
+        )
+        del graph.initializer[:]
+        graph.initializer.extend(small)
+        for value, shape, info in zip(self.inputs, shapes, graph.input, strict=False):
+            sizes = (*(value.sizes or ())[: value.batched], *(shape or ()))
+            kind = info.type.tensor_type
+            kind.CopyFrom(helper.make_tensor_type_proto(kind.elem_type, sizes).tensor_type)
+        inferred = scopes(model, "")[0]
+        return [example_of(v._replace(sizes=inferred.sizes(v.name))) for v in self.outputs]
 
     def __call__(self, *examples: Any) -> Any:
         results = self.run(examples, batched=False)
@@ -150,33 +127,30 @@ class OnnxSegment:
 
     def run(self, values: Sequence[Any], *, batched: bool) -> list[Any]:
         """An array for each output, of one example or of a batch."""
-        arrays = [_fitted(*pair) for pair in zip(self.inputs, values, strict=True)]
+        pairs = zip(self.inputs, values, strict=True)
+        feed = {value.name: _fitted(value, array) for value, array in pairs}
         if batched and self.batch == 1:
-            return self._one_by_one(arrays)
+            return self._one_by_one(list(feed.values()))
+        holding = [value.name for value in self.inputs if value.batched]
         if not batched:
-            pairs = zip(self.inputs, arrays, strict=True)
-            arrays = [array[None] if value.batched else array for value, array in pairs]
-        counts = {
-            len(array) for value, array in zip(self.inputs, arrays, strict=True) if value.batched
-        }
+            feed |= {name: feed[name][None] for name in holding}
+        counts = {len(feed[name]) for name in holding}
         if self.batch is not None and counts - {self.batch}:
             got = f"a batch of {max(counts)}" if batched else "one example"
             raise ShapeError(
                 f"the model is fixed to batches of {self.batch}, got {got}. Feed a batch of "
                 f"{self.batch}, or export the model with a batch of any length."
             )
-        feed = {value.name: array for value, array in zip(self.inputs, arrays, strict=True)}
         results = self.session.run([value.name for value in self.outputs], feed)
-        for value, result in zip(self.outputs, results, strict=True):
-            if value.batched and counts and result.shape[:1] != (max(counts),):
+        for i, value in enumerate(self.outputs):
+            if value.batched and counts and results[i].shape[:1] != (max(counts),):
                 raise ShapeError(
                     f"{value.name!r} should hold one example for each of the batch of "
-                    f"{max(counts)} that the model was fed, got the shape {result.shape}. "
+                    f"{max(counts)} that the model was fed, got the shape {results[i].shape}. "
                     "Declare its shape in the model, or run the model with onnxruntime."
                 )
-        if not batched:
-            pairs = zip(self.outputs, results, strict=True)
-            results = [result[0] if value.batched else result for value, result in pairs]
+            if value.batched and not batched:
+                results[i] = results[i][0]
         return list(results)
 
     def _one_by_one(self, arrays: list[Any]) -> list[Any]:
@@ -191,17 +165,9 @@ class OnnxSegment:
         pairs = zip(shapes, self.outputs, strict=True)
         return [np.empty((0, *shape), value.dtype) for shape, value in pairs]  # type: ignore[misc]
 
-    def _key(self) -> tuple[Any, ...]:
-        return self.model, self.inputs, self.outputs, self.batch, self.arrays, self.threads
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return OnnxSegment, self._key()
+        values = self.model, self.inputs, self.outputs, self.batch, self.arrays, self.threads
+        return OnnxSegment, values
 
     def __repr__(self) -> str:
         kinds = dict.fromkeys(n.op_type for n in self.graph().node if n.op_type != "Constant")
@@ -227,7 +193,6 @@ class SegmentNode(Node):
 
     def __init__(self, layer: OnnxSegment) -> None:
         super().__init__(layer)
-        self._takes, self._gives = layer.inputs, layer.outputs
         self.inputs = tuple(value.name for value in layer.inputs)
         self.outputs = tuple(value.name for value in layer.outputs)
 
@@ -256,7 +221,7 @@ class SegmentNode(Node):
         return {(name,): numpy_helper.to_array(tensors[name]) for name in self.layer.arrays}
 
     def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
-        said = [list(map(example_of, some)) for some in (self._takes, self._gives)]
+        said = [list(map(example_of, some)) for some in (self.layer.inputs, self.layer.outputs)]
         fits = not any(map(contradict, said[0], inputs))
         if fits and all(map(is_known, inputs)) and not all(map(is_known, said[1])):
             said[1] = self.layer.given(tuple(inputs))
