@@ -92,7 +92,7 @@ public:
             const i64 c = j - k.after;
             if (c < 0) continue;
             rows_around(c, k.before, k.after, tile.channels, zeros, [&](i64 from) { return x.at(from); }, rows.row);
-            rows.ahead = c + k.after + 1 < tile.channels ? x.ahead(c + k.after + 1) : zeros;
+            rows.ahead = x.ahead(c + k.after + 1);
             // The row function writes around the cache by itself.
             compute(rows, around_cache ? y.place_of(c) : y.row(c), tile.pixels, k);
             if (!around_cache) y.done(c);

@@ -131,8 +131,8 @@ public:
         return ring + c % depth * pitch;
     }
 
-    // What fetch(c) will read.
-    const R* ahead(i64 c) const { return direct ? at(c) : ring; }
+    // Where to fetch ahead for at(c); any row where there is none.
+    const R* ahead(i64 c) const { return at(least(c, channels - 1)); }
 
     // Pixel p of channels first..last as doubles.
     void column(i64 p, i64 first, i64 last, double* to) const {

@@ -135,9 +135,11 @@ public:
 
     // direct = g D^-beta, through = direct * x / D, over n elements; the rare ones are added.
     template <class R, class S>
-    void terms(const NarrowRows& rows, const R* own, const S* g, i64 n, double* direct, double* through,
-               Rare& rare) const {
+    void terms(const NarrowRows& rows, const R* own, const S* g, const S* next_g, i64 n, double* direct,
+               double* through, Rare& rare) const {
         for (i64 i = 0; i < n; i += F) {
+            __builtin_prefetch(rows.ahead + i);
+            __builtin_prefetch(next_g + i);
             const NarrowPowers p =
                 i + F <= n ? energy(rows, [&](const float* row) { return load(row + i); })
                            : energy(rows, [&](const float* row) { return load_part(row + i, n - i); });
@@ -205,8 +207,9 @@ private:
         rows.own = int(k.before);
         rows_around(m, k.before, k.after, tile.channels, reinterpret_cast<const float*>(zeros),
                     [&](i64 from) { return x.at(from); }, rows.row);
+        rows.ahead = x.ahead(m + k.after + 1);
         rare.clear();
-        pass.terms(rows, x.at(m), g.at(m), tile.pixels, slot(direct, m), slot(through, m), rare);
+        pass.terms(rows, x.at(m), g.at(m), g.ahead(m + 1), tile.pixels, slot(direct, m), slot(through, m), rare);
         if (rare.any()) rare_outputs.mark(m, rare);
     }
 
@@ -253,6 +256,7 @@ public:
         NarrowRows window;
         const double* mirrored[direct_width];
         window.own = int(k.before);
+        window.ahead = x.own();
         for (i64 r = 0; r < direct_width; ++r) {
             window.row[r] = x.shifted(r, k.before, k.after);
             mirrored[r] = through.shifted(r, k.after, k.before);
@@ -262,7 +266,7 @@ public:
             S* to = output<S>(tile, 0, p);
             for (i64 i = 0; i < n; i += F) put(x.own(), i, n, get(from, i, n));
             rare.clear();
-            pass.terms(window, x.own(), g, n, direct, through.own(), rare);
+            pass.terms(window, x.own(), g, g, n, direct, through.own(), rare);
             through.clear_end();
             pass.outputs(mirrored, x.own(), direct, to, n);
             if (rare.any()) repair(from, g, to);
