@@ -121,7 +121,11 @@ public:
         if constexpr (sizeof(S) == sizeof(R)) {
             std::memcpy(kept, row, std::size_t(pixels) * sizeof(S));
         } else {
-            for (i64 i = 0; i < pixels; i += F) store(kept + i, get(row, i, pixels));
+            const S* next = base + least(c + 1, channels - 1) * channel_stride;
+            for (i64 i = 0; i < pixels; i += F) {
+                __builtin_prefetch(next + i);
+                store(kept + i, get(row, i, pixels));
+            }
         }
     }
 
