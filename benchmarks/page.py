@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import figures
-from results import OWN, TARGETS, Finding, Point, findings, is_of_layer, read
+from causes import cause_of
+from results import OWN, TARGETS, WATCHED, Finding, Point, findings, is_of_layer, read
 
 from lrnorm.bench.cases import COPY, OURS_ALLOCATING
 from lrnorm.bench.report import about_text, time_text, write_whole
@@ -28,11 +29,6 @@ REASONS: tuple[tuple[dict[str, str], str], ...] = (
         "ten numbers: what is timed is the call. Ours looks at its arguments each time; a rival's "
         "graph was built for this one array beforehand",
     ),
-    (
-        {"beta": "2.0"},
-        "beta beyond 1 has no chain of its own: it is computed in double, which keeps the promised "
-        "accuracy; the rival squares in float32",
-    ),
 )
 NO_REASON = "**no reason found yet**"
 
@@ -47,7 +43,7 @@ SWEEPS: dict[str, tuple[str, str, str]] = {
     "pixels": ("Number of pixels", "shape", ""),
     "batch": ("Number of pictures", "shape", ""),
     "window": ("Width of the window", "window", ""),
-    "beta": ("Exponent", "beta", "0.5, 0.75 and 1 are short chains of square roots."),
+    "beta": ("Exponent", "beta", "0.5, 0.75, 1 and 2 have short chains, 0.6 log2 and exp2."),
     "dtype": ("Type", "dtype", "A copy copies the type's own bytes."),
     "layout": ("Place of the channels", "layout", "Axis 1 (first) or the last axis."),
     "threads": ("Threads", "threads", "The copy has one; JAX and TensorFlow cannot be told."),
@@ -105,6 +101,14 @@ Written by `benchmarks/page.py` from `{csv}`; `make bench` measures again and re
 
 """
 
+WATCHED_HEAD = """\
+## What holds rows back
+
+Every row above 1.3 times a copy, or with a rival within 2 times, by what its profile showed:
+instructions counted by valgrind (`make instructions`, AVX2), loops read with llvm-mca. How many
+rows, and the worst of them.
+"""
+
 FOOT = """
 ## Measuring again
 
@@ -132,8 +136,13 @@ def reason(finding: Finding) -> str:
     for wanted, text in REASONS:
         if all(row[column] == value for column, value in wanted.items()):
             return text
-    if finding.point.busy:
-        return f"the machine was busy (canary {finding.point.canary:.2f}): measure again"
+    return unexplained(finding.point)
+
+
+def unexplained(point: Point) -> str:
+    """What is said of a row for which no reason is known."""
+    if point.busy:
+        return f"the machine was busy (canary {point.canary:.2f}): measure again"
     return NO_REASON
 
 
@@ -216,6 +225,25 @@ def misses_text(missed: Sequence[Finding]) -> str:
     return "\n".join(table(["row", "target", "measured", "reason"], rows))
 
 
+def watched_text(found: Sequence[Finding]) -> str:
+    """What stands above 1.3 × a copy, or has a rival within 2 ×: the causes, and how far."""
+    by_cause: dict[str, list[Finding]] = {}
+    for finding in found:
+        cause = cause_of(finding.point) or unexplained(finding.point)
+        by_cause.setdefault(cause, []).append(finding)
+    rows = []
+    for cause, of in sorted(by_cause.items(), key=lambda item: -len(item[1])):
+        cells = []
+        for target in WATCHED:
+            figures_of = [finding.figure for finding in of if finding.target is target]
+            many = f"{len(figures_of)} row{'s' if len(figures_of) > 1 else ''}"
+            worst = f", ×{figures.times(target.worst(figures_of))}" if figures_of else ""
+            cells.append(f"{many}{worst}" if figures_of else "–")
+        rows.append([cause, *cells])
+    heads = [f"{target.text} ({target.bound_text})" for target in WATCHED]
+    return "\n".join(table(["what holds them back", *heads], rows))
+
+
 def closest_text(points: Sequence[Point]) -> str:
     """What one sentence can say of all the rows."""
     found = [(*point.closest, point) for point in points if point.closest]
@@ -254,6 +282,8 @@ def page_text(points: Sequence[Point], csv: str) -> str:
     text += targets_text(found) + "\n"
     if missed:
         text += f"\n{misses_text(missed)}\n"
+    if beyond_copy := [f for f in findings(points, WATCHED) if not f.met]:
+        text += f"\n{WATCHED_HEAD}\n{watched_text(beyond_copy)}\n"
     text += "\n## Rows\n"
     for sweep in SWEEPS:
         if any(sweep in point.sweeps for point in layer):

@@ -166,6 +166,13 @@ TARGETS = (
 )
 
 
+# What is looked into wherever it is seen: a row beyond one of these has its cause on the page.
+WATCHED = (
+    Target("by a copy", 1.3, is_of_layer, _ours_over_copy),
+    Target("closest rival", 2, is_of_layer, lambda point: point.closest, True),
+)
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a point says of a target."""
@@ -180,11 +187,11 @@ class Finding:
         return self.target.met(self.figure)
 
 
-def findings(points: Sequence[Point]) -> list[Finding]:
+def findings(points: Sequence[Point], targets: Sequence[Target] = TARGETS) -> list[Finding]:
     """Every target at every point that it applies to."""
     return [
         Finding(target, point, *found)
-        for target in TARGETS
+        for target in targets
         for point in points
         if target.applies(point) and (found := target.figure(point)) is not None
     ]

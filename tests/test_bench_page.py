@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not in the source distribution", allow_module_level=True)
 sys.path.append(str(ROOT / "benchmarks"))  # as when one of them is run
+import causes  # noqa: E402
 import evidence  # noqa: E402
 import figures  # noqa: E402
 import instructions  # noqa: E402
@@ -115,6 +117,53 @@ def test_every_miss_has_its_reason_or_says_that_there_is_none(tmp_path, case, ca
     (line,) = [line for line in text.splitlines() if "(≥ 1.5)" in line]
     assert words in line
     assert (case.shape_text + (" (busy)" if canary < 1.6 else " |")) in text
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (TINY, "what is timed is the call"),
+        (Case((16, 96, 4, 4)), "short rows: a channel's row of 9 numbers takes "),
+        (replace(BASE, verb="vjp"), "a gradient reads two arrays"),
+        (replace(BASE, dtype="float64"), "float64 has D in two doubles"),
+        (replace(BASE, radius=3), "running sums"),
+        (replace(BASE, beta=0.6), "log2 and exp2"),
+        (replace(BASE, threads=1), "one thread does the arithmetic"),
+        (replace(BASE, dtype="bfloat16"), "half the bytes of float32"),
+        (Case((1, 96, 20, 20)), "fits into a cache"),
+        (replace(BASE, layout="last"), "**no reason found yet**"),
+    ],
+)
+def test_every_slow_kind_of_row_has_its_cause(tmp_path, case, words):
+    text = page_of(tmp_path, row_of(case, "shapes", copyto=10, lrnorm=14))
+    table = text.partition("## What holds rows back")[2].partition("\n## ")[0]
+    (line,) = [line for line in table.splitlines() if "×1.4" in line]
+    assert words in line
+    assert line.endswith(" | 1 row, ×1.4 | – |")
+
+
+def test_rows_are_watched_beyond_a_third_more_than_a_copy_and_two_times_the_closest(tmp_path):
+    rows = [
+        row_of(BASE, copyto=10, lrnorm=12.9, torch=26),
+        row_of(Case((4, 96, 55, 55)), copyto=10, lrnorm=13.1, openvino=26),
+        row_of(Case((8, 96, 55, 55)), copyto=10, lrnorm=10, openvino=19),
+    ]
+    found = [f for f in results.findings(points_of(tmp_path, *rows), results.WATCHED) if not f.met]
+    seen = {(f.point.shape[0], f.who) for f in found}
+    assert seen == {(4, "lrnorm"), (4, "openvino"), (8, "openvino")}
+    assert "What holds rows back" not in page_of(tmp_path, row_of(BASE, copyto=10, lrnorm=12.9))
+
+
+def test_a_busy_row_without_a_cause_says_so(tmp_path):
+    text = page_of(tmp_path, row_of(BASE, "shapes", 1.2, copyto=10, lrnorm=14))
+    assert "| the machine was busy (canary 1.20): measure again | 1 row, ×1.4 | – |" in text
+
+
+def test_causes_tell_the_counts_that_are_kept():
+    kept = instructions.read(instructions.KEPT)
+    call = ("avx2", "forward", "float32", "first", "5", "0.75", "2x96x1024")
+    assert float(kept[call]["per_element"]) == causes.PLAIN
+    assert any(f"float32 {causes.PLAIN:.1f}" in cause.text for cause in causes.CAUSES)
 
 
 @pytest.mark.parametrize(
