@@ -13,15 +13,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import exact
-from test_accuracy import COEFFICIENTS, DTYPES, ends, forward_bound, inputs
+from test_accuracy import COEFFICIENTS, ends, forward_bound, inputs
 
 import lrnorm
 from lrnorm import LRNSpec, _core
 
+DTYPES = tuple(map(np.dtype, (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)))
 BETAS = (0.1, 0.25, 0.3, 0.5, 0.6, 0.75, 0.9, 1.0, 1.5, 2.0, 3.0)
 CLASSES = {"≤ 5": (1, 2, 3, 4, 5), "> 5": (6, 15, 63, 255)}
 

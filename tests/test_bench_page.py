@@ -1,6 +1,7 @@
 """The page of docs/performance.md: what it says of a CSV, and the pictures it draws."""
 
 import itertools
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -227,6 +228,19 @@ def test_whole_nets_have_a_table_and_no_target(tmp_path):
     text = page_of(tmp_path, row_of(**USUAL), net)
     assert "| GoogLeNet 8×3×224×224 | 120 ms | 100 ms | 99 ms | ×1.2 |" in text
     assert "No rival was installed." in text
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem
+)
+def test_every_benchmark_finds_what_it_imports(path):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {path.stem}"],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_sweep_has_a_heading():
