@@ -64,6 +64,41 @@ def test_a_clash_names_both_layers_both_ports_and_both_shapes():
         NetChain({"a": Layer(input=(5, 2, 1)), "b": Layer(input=(4, None, None))})
 
 
+@pytest.mark.parametrize(
+    ("make", "one", "other"),
+    [
+        (
+            lambda: NetChain({"block": NetChain([Layer()], input=(5, 1, 1))}, input=(4, 1, 1)),
+            "port 'Input' of layer 'block' has (5, 1, 1)",
+            "port 'Input' of the net has (4, 1, 1)",
+        ),
+        (
+            lambda: NetChain({"block": NetChain([abs], output=(5, 1, 1))}, output=(4, 1, 1)),
+            "port 'Output' of layer 'block' has (5, 1, 1)",
+            "port 'Output' of the net has (4, 1, 1)",
+        ),
+        (
+            lambda: NetChain([NetChain([abs], output=(5,)), NetChain([abs], input=(4,))]),
+            "port 'Output' of layer 0 has (5,)",
+            "port 'Input' of layer 1 has (4,)",
+        ),
+        (
+            lambda: NetChain([NetChain({"x": NetChain([abs], input=(5,))})], input=(4,)),
+            "port 'Input' of layer 0 / 'x' has (5,)",
+            "port 'Input' of the net has (4,)",
+        ),
+        (
+            lambda: NetChain({"block": NetChain({"x": Layer(input=(5, 1, 1))})}, input=(4, 1, 1)),
+            "port 'Input' of the net has (4, 1, 1)",
+            "port 'Input' of layer 'block' / 'x' (LocalResponseNormalizationLayer) has (5, 1, 1)",
+        ),
+    ],
+)
+def test_a_clash_at_a_net_inside_names_two_ports(make, one, other):
+    with pytest.raises(ShapeError, match=re.escape(f"shapes clash: {one}, and {other}")):
+        make()
+
+
 def test_a_clash_is_found_from_afar():
     with pytest.raises(ShapeError, match=r"port 'Output' of layer 1 .*\(5, .*layer 2 .*\(4, "):
         NetChain([Layer(input=(5, 1, 1)), Layer(), Layer(input=(4, 1, 1))])
@@ -90,6 +125,23 @@ def test_what_is_fed_must_fit():
         ):
             net(np.ones(shape))
     assert net(np.ones((9, 5, 3, 1))).shape == (9, 5, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("net", "expected"),
+    [
+        (NetChain([Layer()]), UNKNOWN),
+        (NetChain([Layer(), abs], input=(5, None, 1)), (5, None, 1)),
+        (NetChain([abs], input=(5, None, 1)), (5, None, 1)),
+    ],
+)
+def test_in_a_list_of_examples_none_may_be_a_batch(net, expected):
+    one, batch = np.ones((5, 2, 1)), np.ones((2, 5, 2, 1))
+    for items, place in (([one, batch], 1), ([batch, batch], 0)):
+        text = f"port 'Input' (item {place}) expects {expected}, got shape (2, 5, 2, 1)."
+        with pytest.raises(ShapeError, match=f"^{re.escape(text)}$"):
+            net(items)
+    assert net(batch).shape == batch.shape
 
 
 def test_a_net_of_unknown_shape_takes_what_comes_and_learns_nothing():

@@ -71,6 +71,26 @@ def test_take_and_drop_of_a_chain():
         CHAIN.take()
 
 
+@pytest.mark.parametrize("net", [CHAIN, GRAPH], ids=["chain", "graph"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda net: net.take(0),
+        lambda net: net.drop(len(net)),
+        lambda net: net[1:1],
+        lambda net: net.take("c", "a"),
+    ],
+    ids=["take none", "drop all", "empty slice", "wrong order"],
+)
+def test_a_net_without_layers_is_refused(net, cut):
+    text = (
+        "^the net that remains has no layers: leave at least one, and name the ends of a stretch "
+        "in the order in which they are computed.$"
+    )
+    with pytest.raises(ParameterError, match=text):
+        cut(net)
+
+
 def test_take_of_a_graph_is_all_that_a_layer_needs():
     net = GRAPH.take("b")
     assert list(net.layers) == ["a", "b"]
@@ -175,3 +195,19 @@ def test_elementwise_is_a_value():
     assert repr(TANH) == "elementwise(tanh)"
     with pytest.raises(KindError, match="elementwise takes a function that can be called, got 3"):
         elementwise(3)
+
+
+class Square:
+    """A function with a gradient of its own."""
+
+    def __call__(self, x):
+        return x * x
+
+    def vjp(self, x, g):
+        return 2 * g * x
+
+
+def test_elementwise_takes_the_gradient_that_a_function_has():
+    same(NetChain([elementwise(Square())]).vjp(X, 3 * X), 6 * X * X)
+    own = elementwise(Square(), vjp=lambda x, g: -g)
+    same(NetChain([own]).vjp(X, 3 * X), -3 * X)

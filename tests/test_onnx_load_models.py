@@ -131,6 +131,49 @@ def test_captured_values_are_inputs_of_the_segment():
     close(both, np.stack([(norm(-x) - x)[0], (norm(-x) + x)[1]]))
 
 
+def choice(*nodes, gives="t"):
+    """An If with these nodes in one branch, which may read x."""
+    other = helper.make_graph([node("Neg", ["x"], ["e"])], "e", [], [value("e", None)])
+    graph = helper.make_graph(list(nodes), "t", [], [value(gives, None)])
+    return node("If", ["c"], ["k"], name="pick", then_branch=graph, else_branch=other)
+
+
+CHOICE = [value("x", ["n", 7, 3, 2]), value("c", [], TensorProto.BOOL)]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "text"),
+    [
+        (choice(node("Add", ["x", "gone"], ["t"])), "input 'gone' of node"),
+        (choice(node("Neg", ["x"], ["t"]), gives="gone"), r"Graph output \(gone\) does not exist"),
+        (choice(node("Neg", ["late"], ["t"]), node("Neg", ["x"], ["late"])), "input 'late' of"),
+        (choice(node("Neg", ["e"], ["t"])), "input 'e' of node"),  # of the other branch
+    ],
+)
+def test_what_nothing_gives_to_a_branch(chosen, text):
+    model = graph_of([chosen, lrn("k", "y", name="n", **WORDS)], CHOICE, [value("y", None)])
+    with pytest.raises(FileError, match=f"ONNX Runtime refuses the part with If: .*{text}.*check"):
+        load(model)
+
+
+def test_what_nothing_gives_to_the_body_of_a_loop():
+    model = loop()
+    body = model.graph.node[0].attribute[0].g
+    body.node[1].CopyFrom(node("Add", ["state", "gone"], ["next"]))
+    with pytest.raises(FileError, match=r"refuses the part with Loop: .*input 'gone' of node"):
+        load(model)
+
+
+def test_a_name_in_a_branch_may_come_again_later():
+    chosen = choice(node("Abs", ["x"], ["u"]), node("Neg", ["u"], ["t"]))
+    later = [lrn("k", "b", name="n", **WORDS), node("Exp", ["b"], ["u"]), node("Neg", ["u"], ["y"])]
+    model = graph_of([chosen, *later], CHOICE, [value("y", ["n", 7, 3, 2])])
+    onnx.checker.check_model(model)
+    net, x = load(model), sample(1, 7, 3, 2)
+    close(net({"x": x[0], "c": np.bool_(True)}), -np.exp(norm(-abs(x)))[0])
+    close(net({"x": x[0], "c": np.bool_(False)}), -np.exp(norm(-x))[0])
+
+
 def test_loops_without_lrn_run():
     model = loop()
     body = model.graph.node[0].attribute[0].g

@@ -119,12 +119,11 @@ class NetGraph(Net):
     def _cut(self, names: list[Name]) -> dict[str, Any]:
         wiring = self._wiring
         kept = {name: i if self._listed else name for i, name in enumerate(names)}
-        feeds = {name: wiring.feeds[name,].values() for name in names}
-        fed = dict.fromkeys(itertools.chain(*feeds.values()))
+        fed = dict.fromkeys(source for name in names for source in wiring.feeds[name,].values())
         own = {port for path, port in fed if not path}
         cut = [(path, port) for path, port in fed if path and path[0] not in kept]
-        alone = len(cut) == 1 and "Input" not in own
-        ports = {source: "Input" if alone else self._port_in_place_of(source) for source in cut}
+        alone = len(cut) == 1 and "Input" not in own | kept.keys()
+        ports = {source: "Input" if alone else self._in_place_of(source, own) for source in cut}
 
         def end(source: Source) -> NetPort:
             path, port = source
@@ -132,11 +131,21 @@ class NetGraph(Net):
                 return NetPort(port)
             return NetPort(ports[source]) if source in ports else NetPort(kept[path[0]], port)
 
-        edges: list[Edge] = [(end(s), kept[name]) for name in names for s in feeds[name]]
-        # Outputs that edges or output= name keep their names, and what was muted stays so.
+        edges: list[Edge] = []
+        for name in names:
+            feeds = wiring.feeds[name,]
+            if any(not path and port in kept for path, port in feeds.values()):
+                # A NetPort of that name would be the layer: what is unconnected stays so.
+                edges += [
+                    (end(s), NetPort(kept[name], p)) for p, s in feeds.items() if s != ((), p)
+                ]
+            else:
+                edges += [(end(source), kept[name]) for source in feeds.values()]
+        # Outputs that edges or output= name keep their names, where no layer has them, and what
+        # was muted stays so.
         declared = self._declared["output"]
         named = {target.path[0] for _, target in self.edges if isinstance(target, NetPort)}
-        outputs = {p: s for p, s in wiring.outputs.items() if s[0][0] in kept}
+        outputs = {p: s for p, s in wiring.outputs.items() if s[0][0] in kept and p not in kept}
         edges += [(end(s), NetPort(p)) for p, s in outputs.items() if p in named or p in declared]
         used = {*wiring.outputs.values()}.union(
             *(taken.values() for taken in wiring.feeds.values())
@@ -148,7 +157,8 @@ class NetGraph(Net):
         output = {port: shape for port, shape in declared.items() if port in outputs}
         return {"edges": edges, "input": input, "output": output}
 
-    def _port_in_place_of(self, source: Source) -> str:
+    def _in_place_of(self, source: Source, taken: set[str]) -> str:
         """The net's port for what came from a layer that is cut off."""
         (name,), port = source
-        return str(name) if len(self._wiring.nodes[name,].outputs) == 1 else f"{name}/{port}"
+        only = len(self._wiring.nodes[name,].outputs) == 1 and name not in taken
+        return str(name) if only else f"{name}/{port}"

@@ -68,6 +68,7 @@ def cut(model: ModelProto) -> Cut:
     level = dict.fromkeys(inputs, 0)
     made_at: dict[str, int] = {}  # what the nodes of a level give or could give
     at: dict[int, list[NodeProto]] = {}
+    takes: dict[int, dict[str, None]] = {}  # what those nodes read of other levels
     norms: dict[int, list[Norm]] = {}
     for node in _needed(nodes, outputs.values()):
         for name in filter(None, node.input):
@@ -77,14 +78,17 @@ def cut(model: ModelProto) -> Cut:
                     "it gives. onnx.checker.check_model(model) tells all that is wrong."
                 )
         results = list(filter(None, node.output))
-        before = [level[name] for name in reads(node) if name in level]
-        depth = max(before, default=0)
+        # A graph inside may give a value the name of one that comes later.
+        before = [name for name in reads(node) if name in level]
+        depth = max((level[name] for name in before), default=0)
         if is_op(node, "LRN"):
             norm = Norm(*specs[node.output[0]], node.input[0], node.output[0])
             norms.setdefault(depth, []).append(norm)
             level[norm.result] = depth + 1
         elif before or node.op_type in _RANDOM:
             at.setdefault(depth, []).append(node)
+            others = (name for name in before if made_at.get(name) != depth)
+            takes.setdefault(depth, {}).update(dict.fromkeys(others))
             level |= dict.fromkeys(results, depth)
             made_at |= dict.fromkeys(results, depth)
         else:
@@ -95,15 +99,12 @@ def cut(model: ModelProto) -> Cut:
     fixed = [name for name in dict.fromkeys(ends) if name not in level]
     if fixed:
         at.setdefault(0, [])
-    takes = {
-        depth: [n for n in _reads(some) if n in level and made_at.get(n) != depth]
-        for depth, some in at.items()
-    }
+        takes.setdefault(0, {})
     asked = {*ends, *(name for names in takes.values() for name in names)}
     if at:  # every input of the model is one of the net, and a segment takes something
-        takes[min(at)] += [name for name in inputs if name not in asked]
+        takes[min(at)].update(dict.fromkeys(name for name in inputs if name not in asked))
         for names in takes.values():
-            names += list(inputs)[:1] if not names else []
+            names.update(dict.fromkeys(list(inputs)[:1] if not names else []))
     levels = []
     for depth in sorted({*at, *norms}):
         some, wanted = at.get(depth, []), fixed if depth == 0 else []
@@ -111,7 +112,7 @@ def cut(model: ModelProto) -> Cut:
         own, initializers = _with_constants(some, wanted, constants)
         ordered = [node for node in nodes if id(node) in own]
         found = norms.get(depth, [])
-        levels.append(Level(ordered, initializers, takes.get(depth, []), gives, found))
+        levels.append(Level(ordered, initializers, list(takes.get(depth, {})), gives, found))
     return Cut(model, inputs, outputs, levels)
 
 
