@@ -27,7 +27,8 @@ import distributed
 import numpy as np
 import zarr
 
-from lrnorm import LRNSpec, _core, _formats, _pieces, _zarr, files
+from lrnorm import LRNSpec, _core, _pieces, _zarr, files
+from lrnorm._whole_files import sync
 
 CHUNK = (1, 96, 128, 128)
 SIDE = 512
@@ -55,7 +56,7 @@ def copy(source: Path, target: Path) -> None:
 
     with ThreadPoolExecutor(_core.thread_count() + 1) as pool:
         list(pool.map(one, pieces))
-    _formats.sync(target)
+    sync(target)
 
 
 def on_cluster(source: Path, target: Path, workers: int) -> float:

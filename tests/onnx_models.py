@@ -188,3 +188,16 @@ def deep(**more):
 
 def close(a, b, rtol=1e-5):
     np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
+
+
+def kinds(model):
+    return [node.op_type for node in model.graph.node]
+
+
+def agree(model, other, shape, seed=0):
+    """Both compute the same, relative to the largest value."""
+    x = np.random.default_rng(seed).normal(size=shape).astype(np.float32) * 2
+    a, b = run(model, x), run(other, x)
+    assert a.shape == b.shape
+    np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-6)
+    return x, b

@@ -226,6 +226,19 @@ def test_unknown_rival_lists_those_there_are(capsys):
     assert "unknown rival 'caffe'. There are: torch, torch.compile, openvino," in error
 
 
+def test_errors_look_like_those_of_the_other_commands(capsys):
+    """One line, and no usage before it."""
+    assert main(["--shape", "3"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "lrnorm: argument --shape: a shape is batch x channels x height x width, such as "
+        "16x96x55x55, got '3'. See lrnorm bench --help.\n",
+    )
+    assert main(["--plot", "bench.exe"]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("lrnorm: --plot must end in") and error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -244,7 +257,8 @@ def test_unknown_rival_lists_those_there_are(capsys):
 )
 def test_wrong_options_say_what_is_right(capsys, options, words):
     assert main(options) == 2
-    assert words in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert words in error and error.startswith("lrnorm: ") and error.count("\n") == 1
 
 
 def test_a_picture_that_could_not_be_drawn_is_refused_before_the_run(capsys, tmp_path):

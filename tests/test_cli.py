@@ -190,7 +190,7 @@ def test_pictures_and_archives(lrn):
         ("x.npy --axis 4", "x.npy: axis must lie in -4 … 3 for an array of rank 4, got 4"),
         ("x.npy --axis 1.5", "argument --axis: must be an integer such as -1, got '1.5'"),
         ("x.npy --dtype int8", "dtype must be float16, bfloat16, float32 or float64, got int8"),
-        ("x.npy --size 5", "unrecognized arguments: --size 5"),
+        ("x.npy --colour 5", "unrecognized arguments: --colour 5"),
         ("x.npy -o x.npy", "x.npy exists and is left as it is. To replace it pass --force"),
         ("x.npy -o y.txt", "must be one of .npy .npz .zarr .png .jpg .jpeg, got '.txt'"),
         ("x.npy -o y.png", "a picture takes (1 or 3 channels, height, width), got (2, 6, 5, 4)"),
@@ -253,7 +253,7 @@ def test_ctrl_c_is_130_and_leaves_nothing(x):
     code = (
         "import os, sys, time\nfrom lrnorm import files, cli\n"
         "def wait(*_, **__): print(os.listdir(), flush=True); time.sleep(60)\n"
-        "files._formats.reserve = wait\n"
+        "files._whole_files.reserve = wait\n"
         "sys.exit(cli.main(['apply', 'x.npy', '-o', 'y.npy']))"
     )
     run = subprocess.Popen(

@@ -66,12 +66,13 @@ def explain_option(
     are its own, `fixed` those that making the layer takes, `elsewhere` holds hints."""
     word, value = next(iter(words.items()))
     ours = snake_case(word)
+    owner = "net" if function.lower().startswith("net") else "layer"
     if ours in known:
         hint = f"write {ours}={value!r}"
     elif ours in fixed:
-        hint = f"it is fixed when the layer is made, layer.replace({ours}={value!r})"
+        hint = f"it is fixed when the {owner} is made, {owner}.replace({ours}={value!r})"
     elif ours in EVALUATION_OPTIONS:
-        hint = f"it belongs to an evaluation, layer(x, {ours}={value!r})"
+        hint = f"it belongs to an evaluation, {owner}(x, {ours}={value!r})"
     elif word in elsewhere:
         hint = elsewhere[word].format(value=value)
     else:

@@ -36,8 +36,9 @@ from lrnorm._errors import (
     MissingDependencyError,
     ParameterError,
 )
-from lrnorm._formats import RECORDS, Array
+from lrnorm._formats import Array
 from lrnorm._spec import LRNSpec
+from lrnorm._whole_files import RECORDS, reason, storing
 from lrnorm._zarr import DOCUMENTS, Index, Stored
 
 PIECE = 2**23  # elements of a piece: 32 MiB of float32, enough for the disk and the threads
@@ -158,7 +159,7 @@ def do_piece(work: Work, piece: Piece, arrays: tuple[Source, Stored] | None = No
     for name, index in piece.files:
         ends = zip(index, piece.read, strict=True)
         inside = tuple(slice(i.start - r.start, i.stop - r.start) for i, r in ends)
-        with _formats.storing(work.folder):
+        with storing(work.folder):
             y[index] = values[inside]
             _note(Path(work.folder), name)
     release(x)
@@ -207,7 +208,7 @@ def check_scheduler(scheduler: Any) -> None:
 
 def _no_scheduler(scheduler: Any, error: Exception) -> DeviceError:
     return DeviceError(
-        f"there is no Dask scheduler at {scheduler}: {_formats.reason(error)}. "
+        f"there is no Dask scheduler at {scheduler}: {reason(error)}. "
         "`dask scheduler` starts one and prints its address."
     )
 
@@ -234,7 +235,7 @@ def on_cluster(work: Work, pieces: list[Piece], scheduler: Any) -> Generator[Non
         except Exception as error:
             raise FileError(
                 f"{work.folder} could not be finished by the workers of {scheduler}: "
-                f"{_formats.reason(error)}. Each needs lrnorm, and the files under the same names."
+                f"{reason(error)}. Each needs lrnorm, and the files under the same names."
             ) from error
         finally:
             _stop(client, [future for future in futures if not future.done()])

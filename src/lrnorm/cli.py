@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lrnorm._errors import LRNormError, ParameterError
+from lrnorm._information import snake_case
 
 if TYPE_CHECKING:
     from lrnorm._spec import LRNSpec
@@ -19,6 +20,12 @@ FOUND = 1  # by inspect --strict
 FAILED = 2
 INTERRUPTED = 130  # what shells report for Ctrl-C
 BROKEN_PIPE = 141  # and for a reader that has gone
+
+# What errors advise in Python, and the options that say the same.
+_ADVICE = {
+    "for example axis=-1.": "for example --axis -1.",
+    "Use spec=LRNSpec(…, before=0, after=0)": "Use --convention torch --set size=1",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,7 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         _drop_stdout()
         return BROKEN_PIPE
     except LRNormError as error:
-        return _failed(str(error))
+        message = str(error)
+        for python, option in _ADVICE.items():
+            message = message.replace(python, option)
+        return _failed(message)
     except MemoryError as error:
         return _failed(f"not enough memory: {error}")
     except OSError as error:  # of stdout: those of files are LRNormErrors
@@ -137,6 +147,42 @@ _NUMBERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
 }
 
 
+# Words of other frameworks, and how to say the same with options.
+_FOREIGN = {
+    "size": "a width in PyTorch: here --channel-window-size {radius}, or "
+    "--convention torch --set size={value}",
+    "local_size": "a width in Caffe: here --channel-window-size {radius}, or "
+    "--convention caffe --set local_size={value}",
+    "nsize": "a width in MXNet: here --channel-window-size {radius}, or "
+    "--convention mxnet --set nsize={value}",
+    "n": "a width in the AlexNet paper, which does not divide alpha by it: here "
+    "--convention alexnet_paper --set n={value}",
+    "depth_radius": "TensorFlow's word, which does not divide alpha by the width: here "
+    "--convention tensorflow --set depth_radius={value}",
+    **dict.fromkeys(("k", "knorm", "kappa"), "called bias here: --bias {value}"),
+    "scale": "alpha divided by the width of the window: here --alpha, undivided",
+    **dict.fromkeys(("before", "after"), "an end of the window: here --channel-window-size B,A"),
+    **dict.fromkeys(("dim", "channel_axis"), "called axis here: --axis N, a number"),
+    "data_format": "said by an axis here: --axis -1 for channels last, --axis 1 for channels first",
+}
+
+
+def _foreign(said: str, words: list[str]) -> str | None:
+    """What an option or KEY=VALUE that another framework has is called here."""
+    option, _, value = said.partition("=")
+    if not value:
+        value = next(iter(words[words.index(said) + 1 :]), "VALUE")
+    word = snake_case(option.lstrip("-")).replace("-", "_")
+    ours = "--" + word.replace("_", "-")
+    if ours in _NUMBERS:
+        return f"there is no {option}: write {ours} {value}"
+    if word not in _FOREIGN:
+        return None
+    odd = value.isdecimal() and int(value) > 1 and int(value) % 2 == 1
+    radius = int(value) // 2 if odd else "R, where the width is 2R + 1"
+    return f"there is no {option}: {word} is " + _FOREIGN[word].format(value=value, radius=radius)
+
+
 def _join_negatives(words: list[str]) -> list[str]:
     """`--alpha -1e-4` as `--alpha=-1e-4`: argparse takes the number for an option."""
     joined: list[str] = []
@@ -189,7 +235,11 @@ def _apply(words: list[str]) -> int:
     )
     parser.add_argument("--plot", metavar="FILE", help="draw before and after (.png .pdf .svg)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
-    given = parser.parse_args(_join_negatives(words))
+    words = _join_negatives(words)
+    given, unknown = parser.parse_known_args(words)
+    if unknown:
+        everything = f"unrecognized arguments: {' '.join(unknown)}"
+        parser.error(_foreign(unknown[0], words) or everything)
     options = vars(given)
     if given.scheduler is not None and given.output is None:
         parser.error("--scheduler hands out what -o writes: give both")

@@ -19,6 +19,7 @@ from lrnorm import _config, _formats, files
 from lrnorm._dispatch import local_response_norm
 from lrnorm._errors import MissingDependencyError
 from lrnorm._spec import LRNSpec
+from lrnorm._whole_files import check_free
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def run(output: str, *, overwrite: bool = False) -> Iterator[str]:
     MissingDependencyError (an ImportError) without matplotlib.
     """
     kind = _plot().file_kind(output)
-    _formats.check_free(output, overwrite)
+    check_free(output, overwrite)
     photo = photograph()
     height, width = photo.shape
     yield f"photograph   {width} × {height}, Grace Hopper, from matplotlib's samples"

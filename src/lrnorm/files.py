@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from lrnorm import _formats, _pieces, _zarr
+from lrnorm import _formats, _pieces, _whole_files, _zarr
 from lrnorm._dispatch import NUMBERS, local_response_norm
 from lrnorm._errors import FileError, MissingDependencyError, ParameterError
-from lrnorm._formats import Array, PathLike, writing
+from lrnorm._formats import Array
 from lrnorm._pieces import Source
 from lrnorm._spec import LRNSpec, resolve_axis
 from lrnorm._summary import Change, Summary, Tally
+from lrnorm._whole_files import PathLike, path_of, writing
 
 __all__ = ["Change", "Summary", "apply", "first", "read", "summarize", "write", "writing"]
 
@@ -61,7 +62,7 @@ def read(path: PathLike) -> Any:
     ...     lrnorm.files.read(path)
     array([[1., 2.]])
     """
-    source = Path(path)
+    source = path_of(path)
     kind = _formats.FORMATS[_formats.ending(source)]
     with _formats.reading(source):
         return kind.read(source)
@@ -85,7 +86,7 @@ def write(path: PathLike, array: Any, *, overwrite: bool = False) -> str:
     ...     lrnorm.files.read(path)["a"].shape
     (3, 2)
     """
-    target = Path(path)
+    target = path_of(path)
     kind = _formats.FORMATS[_formats.ending(target)]
     with kind.place(target, overwrite=overwrite) as place, _formats.named(target):
         remark = kind.write(place, array)
@@ -129,10 +130,10 @@ def apply(
     ...     lrnorm.files.read(y).round(4)
     array([-1.4142, -0.6742,  0.    ,  0.6742,  1.4142])
     """
-    source, target = Path(source), Path(target)
+    source, target = path_of(source, "source"), path_of(target, "target")
     kinds = _formats.ending(source), _formats.ending(target)
-    _formats.put_back(target)
-    _formats.check_free(target, overwrite)
+    _whole_files.put_back(target)
+    _whole_files.check_free(target, overwrite)
     mapped = kinds[0] in _IN_PIECES
     if scheduler is not None and not (mapped and kinds[1] == ".zarr"):
         raise ParameterError(
@@ -187,7 +188,7 @@ def summarize(
     >>> change.before.max, round(change.after.max, 4)
     (2.0, 1.4142)
     """
-    source = Path(source)
+    source = path_of(source, "source")
     parameters |= {"axis": axis, "dtype": dtype}
     changes = []
     with _opened(source) as members:
@@ -221,7 +222,7 @@ def first(
     ...     lrnorm.files.first(path, keys=["b"])
     array([2.])
     """
-    source = Path(source)
+    source = path_of(source, "source")
     with _opened(source) as members:
         x = next(iter(_chosen(source, members, keys).values()))()
         if not isinstance(x, _zarr.Stored):
@@ -314,7 +315,7 @@ def _apply_npy(x: Source, dtype: np.dtype[Any], order: _Order) -> str:
         stream.flush()
         if x.size:
             offset = stream.tell()
-            _formats.reserve(stream, offset + x.size * dtype.itemsize)
+            _whole_files.reserve(stream, offset + x.size * dtype.itemsize)
             y = np.memmap(stream, dtype, "r+", offset, x.shape, "F" if fortran else "C")
             cuts = _pieces.cut(x, resolve_axis(parameters["axis"], x.ndim))
             for index in _bar(cuts, len(cuts), order.progress, order.target.name):
@@ -332,7 +333,7 @@ def _apply_zarr(
     numbers = {name: parameters[name] for name in NUMBERS if name in parameters}
     spec = parameters.get("spec") or LRNSpec.from_keywords(**numbers)
     axis = resolve_axis(parameters["axis"], x.ndim)
-    place, folder = _formats.places(target)
+    place, folder = _whole_files.places(target)
     work = _pieces.Work(os.path.realpath(source), str(folder), axis, spec, str(dtype))
 
     def make() -> None:
@@ -342,7 +343,7 @@ def _apply_zarr(
             _zarr.create(folder, x.shape, dtype, _pieces.chunks_for(x, axis))
 
     try:
-        with _formats.storing(target), _pieces.unfinished(folder, work, make):
+        with _whole_files.storing(target), _pieces.unfinished(folder, work, make):
             y = _zarr.Stored(folder, "r+")
             pieces = _pieces.left_to_do(folder, _pieces.pieces_of(y, axis, spec))
             doing = (
@@ -353,7 +354,7 @@ def _apply_zarr(
             with closing(doing):  # a stop while the bar is drawn does not reach into it
                 for _ in _bar(doing, len(pieces), order.progress, target.name):
                     pass
-            _formats.put_folder(folder, place, order.overwrite)
+            _whole_files.put_folder(folder, place, order.overwrite)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"{folder} is left, and the same call goes on from there") from stop
     return f"wrote {target}: {_formats.shape_text(x.shape)}, {dtype}"

@@ -261,7 +261,7 @@ input=(5, 1, 1))
         verb = in_pieces if gpu is None else on_gpu(in_pieces, gpu)
         return self._map(verb, Operand(x, "Input"))
 
-    def vjp(self, x: Any, grad_output: Any = None) -> Any:
+    def vjp(self, x: Any, grad_output: Any = None, **foreign: Any) -> Any:
         """dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
 
         with s = alpha/(before + after + 1) and m over the mirrored window: the gradient of
@@ -274,6 +274,8 @@ input=(5, 1, 1))
         >>> [round(row[0][0], 4) for row in dx]
         [0.351, 0.189, 0.027]
         """
+        if foreign:
+            raise explain_option("layer.vjp", foreign, ("x", "grad_output"), _WORDS, _ELSEWHERE)
         operands = [Operand(x, "Input")]
         if grad_output is not None:
             operands.append(Operand(grad_output, "Output", "the gradient at "))
@@ -284,7 +286,7 @@ input=(5, 1, 1))
             *operands,
         )
 
-    def jvp(self, x: Any, tangent: Any) -> Any:
+    def jvp(self, x: Any, tangent: Any, **foreign: Any) -> Any:
         """dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
 
         with s = alpha/(before + after + 1) and j over the window of c: the derivative of layer(x)
@@ -296,6 +298,8 @@ input=(5, 1, 1))
         >>> [round(row[0][0], 4) for row in LocalResponseNormalizationLayer().jvp(x, t)]
         [0.351, 0.189, 0.027]
         """
+        if foreign:
+            raise explain_option("layer.jvp", foreign, ("x", "tangent"), _WORDS, _ELSEWHERE)
         return self._map(
             lambda front, x, t: front.jvp(x, t, self.spec, x.ndim - 3),
             Operand(x, "Input"),

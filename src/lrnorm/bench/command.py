@@ -15,10 +15,10 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lrnorm
-from lrnorm._errors import FileError, LRNormError
+from lrnorm._errors import FileError, LRNormError, ParameterError
 from lrnorm.bench import cases, promises, report, sweeps
 from lrnorm.bench.cases import Shape
 from lrnorm.bench.measure import measure_case
@@ -44,6 +44,13 @@ _EVERYTHING: dict[str, Any] = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, through `main` like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ParameterError(f"{message}. See {self.prog} --help.")
+
+
 def _listed(read: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     def read_all(text: str) -> list[Any]:
         return [read(part.strip()) for part in text.split(",")]
@@ -55,7 +62,7 @@ def _one_of(what: str, known: Sequence[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in known:
             raise argparse.ArgumentTypeError(
-                f"unknown {what} {text!r}. There are: {', '.join(known)}."
+                f"unknown {what} {text!r}. There are: {', '.join(known)}"
             )
         return text
 
@@ -66,14 +73,14 @@ def _shape(text: str) -> Shape:
     sizes = text.replace("×", "x").split("x")
     if len(sizes) != 4 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
         raise argparse.ArgumentTypeError(
-            f"a shape is batch x channels x height x width, such as 16x96x55x55, got {text!r}."
+            f"a shape is batch x channels x height x width, such as 16x96x55x55, got {text!r}"
         )
     return tuple(map(int, sizes))
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}.")
+        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
     return int(text)
 
 
@@ -83,12 +90,12 @@ def _beta(text: str) -> float:
     except ValueError:
         beta = math.nan
     if not math.isfinite(beta):
-        raise argparse.ArgumentTypeError(f"beta must be a finite real number, got {text!r}.")
+        raise argparse.ArgumentTypeError(f"beta must be a finite real number, got {text!r}")
     return beta
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="lrnorm bench",
         description="Time Local Response Normalization beside a copy of the same bytes and beside "
         "every other library that is installed, interleaved in one run.",
@@ -196,29 +203,33 @@ _TAKEN_BY = {
 
 def main(argv: list[str]) -> int:
     """Run the command; its exit status."""
-    parser = _parser()
-    try:
-        arguments = parser.parse_args(argv)
-        for name, suites in _TAKEN_BY.items():
-            if getattr(arguments, name) and arguments.suite not in suites:
-                parser.error(
-                    f"--suite {arguments.suite} has its own rows: leave out --{name}, which is for "
-                    f"--suite {' or '.join(suites)}."
-                )
-    except SystemExit as stop:  # argparse has printed what is wrong, or the help
-        return int(stop.code or 0)
     threads = lrnorm.show_config()["threads"]
     try:
+        arguments = _arguments(argv)
         if arguments.plot:
             report.check_picture(arguments.plot)
         save = _saver(arguments.results, arguments.suite)
         print(_SUITES[arguments.suite](arguments, save), end="")
+    except SystemExit as stop:  # argparse, after --help
+        return int(stop.code or 0)
     except LRNormError as error:
-        print(f"lrnorm bench: {error}", file=sys.stderr)
+        print("lrnorm:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     finally:
         lrnorm.set_num_threads(threads)
     return 0
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    for name, suites in _TAKEN_BY.items():
+        if getattr(arguments, name) and arguments.suite not in suites:
+            parser.error(
+                f"--suite {arguments.suite} has its own rows: leave out --{name}, which is for "
+                f"--suite {' or '.join(suites)}"
+            )
+    return arguments
 
 
 def _saver(folder: Path | None, suite: str) -> Callable[[str, str], None]:

@@ -147,7 +147,7 @@ class Evaluation:
 
         return self._map(forward, x, run)
 
-    def vjp(self, x: Any, grad_output: Any = None) -> Any:
+    def vjp(self, x: Any, grad_output: Any = None, **foreign: Any) -> Any:
         """dx = the gradient by x of the sum of g * net(x), summed over the outputs.
 
         g is `grad_output`, of the form and shape of the output, a dict where outputs are several;
@@ -166,6 +166,10 @@ class Evaluation:
         >>> NetChain([layer, layer]).vjp(x).ravel().round(4)
         array([ 0.2477,  0.1062, -0.0354])
         """
+
+        if foreign:
+            known = ("x", "grad_output")
+            raise explain_option("net.vjp", foreign, known, ("input", "output"), {})
 
         def backward(fed: dict[str, Any], grads: dict[str, Any], run: Run) -> Any:
             found = gradients(self._open.flat, fed, grads, run)

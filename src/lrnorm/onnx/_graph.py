@@ -16,7 +16,8 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, numpy_helper, shape_inference
 
 from lrnorm._errors import FileError, KindError, ParameterError
-from lrnorm._formats import PathLike, reading
+from lrnorm._formats import reading
+from lrnorm._whole_files import PathLike
 
 Model = ModelProto | bytes | PathLike
 Array = npt.NDArray[Any]

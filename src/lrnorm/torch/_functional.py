@@ -15,6 +15,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from lrnorm._dispatch import front_of
 from lrnorm._errors import KindError, ParameterError, ShapeError
+from lrnorm._spec import is_integer
 from lrnorm.torch import _autograd, _export
 from lrnorm.torch._composed import Window
 from lrnorm.torch._front import check_tensor
@@ -26,6 +27,7 @@ def local_response_norm(
     alpha: float | Tensor = 1e-4,
     beta: float | Tensor = 0.75,
     k: float | Tensor = 1.0,
+    **foreign: Any,
 ) -> Tensor:
     """`torch.nn.functional.local_response_norm`: right, and many times faster.
 
@@ -54,6 +56,8 @@ def local_response_norm(
     >>> local_response_norm(x, 3, alpha=2.0, beta=0.75, k=0.5).flatten()
     tensor([0.3650, 0.3602, 0.5695])
     """
+    if foreign:
+        raise explain_words("local_response_norm", foreign, ("input", "size", "alpha", "beta", "k"))
     if has_torch_function_unary(input):
         return handle_torch_function(
             local_response_norm, (input,), input, size, alpha=alpha, beta=beta, k=k
@@ -62,6 +66,25 @@ def local_response_norm(
     check_input(input)
     coefficients = coefficients_of(size, alpha, beta, k, "k")
     return normalized(input, coefficients, window)
+
+
+# What lrnorm.local_response_norm takes and PyTorch's function does not, and the way there.
+_ELSEWHERE = "{word} is an argument of lrnorm.local_response_norm(x, {word}=…), which takes tensors"
+_OURS = {
+    "channel_window_size": "the window is said by its width, size={width}, or by "
+    "lrnorm.local_response_norm(x, channel_window_size={value})",
+    "bias": "bias is called k here: k={value}",
+    **dict.fromkeys(("spec", "axis", "dtype", "out"), _ELSEWHERE),
+}
+
+
+def explain_words(function: str, words: dict[str, Any], known: tuple[str, ...]) -> KindError:
+    """The error for keywords that PyTorch's own does not have, with what to write instead."""
+    word, value = next(iter(words.items()))
+    width = 2 * value + 1 if is_integer(value) and value > 0 else "before + after + 1"
+    hint = _OURS.get(word, f"it takes {', '.join(known)}")
+    said = hint.format(word=word, value=repr(value), width=width)
+    return KindError(f"lrnorm.torch.{function}() has no argument {word!r}: {said}.")
 
 
 def layer_response_norm(

@@ -86,7 +86,11 @@ class LocalResponseNorm(_Learning):
         k: float = 1.0,
         *,
         learnable: bool | str | Iterable[str] = False,
+        **foreign: Any,
     ) -> None:
+        if foreign:
+            known = ("size", "alpha", "beta", "k", "learnable")
+            raise _functional.explain_words("LocalResponseNorm", foreign, known)
         _functional.window_of(size)
         _functional.coefficients_of(1, alpha, beta, k, "k")
         super().__init__({"alpha": alpha, "beta": beta, "k": k}, learnable)

@@ -1,0 +1,107 @@
+"""Words that the command does not have: the error says the same in options, and is right."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lrnorm
+from lrnorm import cli, conventions
+
+
+@pytest.fixture(autouse=True)
+def saved(own_folder: Path, x: Any) -> None:
+    np.save("x.npy", x)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(words: str) -> str:
+        assert cli.main(["apply", *shlex.split(words)]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and err.startswith("lrnorm: ")
+        return err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "x.npy --size 5",
+            "there is no --size: size is a width in PyTorch: here --channel-window-size 2, or "
+            "--convention torch --set size=5. See lrnorm apply --help.",
+        ),
+        ("--size 5 x.npy", "here --channel-window-size 2, or --convention torch --set size=5."),
+        ("x.npy --size=5", "here --channel-window-size 2, or --convention torch --set size=5."),
+        ("x.npy size=5", "there is no size: size is a width in PyTorch: here --channel-window-s"),
+        ("x.npy --size 4", "R, where the width is 2R + 1, or --convention torch --set size=4."),
+        ("x.npy --size 1", "R, where the width is 2R + 1, or --convention torch --set size=1."),
+        ("x.npy --size", "R, where the width is 2R + 1, or --convention torch --set size=VALUE."),
+        ("x.npy --local_size 7", "Caffe: here --channel-window-size 3, or --convention caffe --s"),
+        ("x.npy --local-size 7", "there is no --local-size: local_size is a width in Caffe"),
+        ("x.npy --nsize 3", "MXNet: here --channel-window-size 1, or --convention mxnet --set ns"),
+        ("x.npy -n 5", "there is no -n: n is a width in the AlexNet paper, which does not divide"),
+        ("x.npy --depth-radius 2", "depth_radius is TensorFlow's word, which does not divide"),
+        ("x.npy --k 2.0", "k is called bias here: --bias 2.0."),
+        ("x.npy -k -1.5", "k is called bias here: --bias -1.5."),
+        ("x.npy --knorm 2", "knorm is called bias here: --bias 2."),
+        ("x.npy --kappa 1", "kappa is called bias here: --bias 1."),
+        ("x.npy --scale 0.2", "scale is alpha divided by the width of the window: here --alpha,"),
+        ("x.npy --before 2", "before is an end of the window: here --channel-window-size B,A."),
+        ("x.npy --after 2", "after is an end of the window: here --channel-window-size B,A."),
+        ("x.npy --dim time", "dim is called axis here: --axis N, a number."),
+        ("x.npy --channel-axis 1", "channel_axis is called axis here: --axis N, a number."),
+        ("x.npy --data-format NHWC", "--axis -1 for channels last, --axis 1 for channels first."),
+        ("x.npy --channel_window_size 2", "write --channel-window-size 2."),
+        ("x.npy --ChannelWindowSize 2", "write --channel-window-size 2."),
+        ("x.npy --Alpha 2", "write --alpha 2."),
+        ("x.npy --colour 5", "unrecognized arguments: --colour 5. See lrnorm apply --help."),
+        ("x.npy more", "unrecognized arguments: more. See lrnorm apply --help."),
+    ],
+)
+def test_each_is_understood(refused: Any, words: str, message: str) -> None:
+    assert message in refused(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "value"),
+    [
+        ("torch", "size", 5),
+        ("torch", "size", 4),
+        ("caffe", "local_size", 3),
+        ("mxnet", "nsize", 7),
+        ("alexnet_paper", "n", 4),
+        ("tensorflow", "depth_radius", 1),
+    ],
+)
+def test_following_the_hint_gives_what_was_meant(
+    refused: Any, x: Any, name: str, word: str, value: int
+) -> None:
+    hint = refused(f"x.npy --{word} {value}")
+    spec = conventions.read(name, **{word: value})
+    as_there = re.search(r"--convention .*?(?=\. See)", hint)
+    assert as_there is not None
+    assert cli.main(["apply", "x.npy", "-o", "y.npy", *as_there[0].split()]) == 0
+    np.testing.assert_array_equal(np.load("y.npy"), lrnorm.local_response_norm(x, spec=spec))
+    if radius := re.search(r"--channel-window-size (\d+)", hint):
+        assert (spec.before, spec.after) == (int(radius[1]),) * 2
+
+
+def test_advice_for_python_is_given_in_options(
+    refused: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("row.npy", np.arange(5.0))
+    assert refused("row.npy").endswith("axis of the channels, for example --axis -1.\n")
+    assert cli.main(["apply", "row.npy", "--axis", "-1"]) == 0
+    capsys.readouterr()
+    said = refused("x.npy --channel-window-size 0,0")
+    assert "Use --convention torch --set size=1 to say just that." in said
+    spec = conventions.read("torch", size=1)
+    assert (spec.before, spec.after) == (0, 0)
