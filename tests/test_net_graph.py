@@ -303,7 +303,7 @@ def test_options_pass_down():
         net(x, batch_size=0)
     with pytest.raises(KindError, match="write batch_size=3"):
         net(x, BatchSize=3)
-    with pytest.raises(KindError, match=r"fixed when the layer is made, layer\.replace\(input="):
+    with pytest.raises(KindError, match=r"fixed when the net is made, net\.replace\(input="):
         net(x, input=(5, 2, 3))
 
 
