@@ -45,7 +45,7 @@ docs: $(VENV)/dev.stamp
 # docs/performance.md measured again, beside whichever rivals can be installed: benchmarks/README.md.
 RIVALS := torch $(filter-out torch,$(patsubst benchmarks/rivals/%.txt,%,$(wildcard benchmarks/rivals/*.txt)))
 RIVALS_PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-rivals/bin/python -m pip install --quiet
-ROUNDS ?= 7
+ROUNDS ?= 15
 
 bench: .venv-rivals/lrnorm.stamp
 	.venv-rivals/bin/python benchmarks/evidence.py --rounds $(ROUNDS)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lrnorm.bench import report, sweeps
 from lrnorm.bench.rivals import RIVALS
+from lrnorm.bench.timing import ROUNDS
 
 CSV = Path(__file__).parent / "results" / "sweeps.csv"
 NETS = "nets"
@@ -46,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="measure what docs/performance.md shows")
     parser.add_argument("--only", metavar="…", help=", ".join(PARTS))
     parser.add_argument("--against", metavar="…", help=", ".join(RIVALS))
-    parser.add_argument("--rounds", type=int, default=sweeps.ROUNDS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--csv", type=Path, help=f"{CSV} if left out")
     arguments = parser.parse_args()
     if (arguments.only or arguments.against) and not arguments.csv:

@@ -122,8 +122,7 @@ def _parser() -> _Parser:
         add(f"--{name}", type=read, metavar="…", help=", ".join(known))
     add("--beta", type=_listed(_beta), metavar="…", help="exponents, such as 0.75,0.6")
     add("--threads", type=_listed(_positive), metavar="…", help="thread counts, such as 1,2")
-    rounds = f"{ROUNDS} if left out, {sweeps.ROUNDS} of sweeps"
-    add("--rounds", type=_positive, metavar="N", help=rounds)
+    add("--rounds", type=_positive, default=ROUNDS, metavar="N", help=f"{ROUNDS} if left out")
     add(
         "--against",
         type=_listed(_one_of("rival", (*RIVALS, "none"))),
@@ -148,7 +147,7 @@ def _run_table(arguments: argparse.Namespace, save: Callable[[str, str], None]) 
     }
     wanted = list(cases.every_case(*chosen.values()))
     names = _rivals(arguments)
-    rounds = arguments.rounds or ROUNDS
+    rounds = arguments.rounds
     rows: list[report.Row] = []
     text = ""
     for number, case in enumerate(wanted, 1):
@@ -166,7 +165,7 @@ def _run_table(arguments: argparse.Namespace, save: Callable[[str, str], None]) 
 
 def _run_promises(arguments: argparse.Namespace, save: Callable[[str, str], None]) -> str:
     about = report.machine()
-    rounds = arguments.rounds or ROUNDS
+    rounds = arguments.rounds
     findings: list[promises.Finding] = []
     rows: list[report.Row] = []
     text = ""
@@ -182,7 +181,7 @@ def _run_promises(arguments: argparse.Namespace, save: Callable[[str, str], None
 
 def _run_sweeps(arguments: argparse.Namespace, save: Callable[[str, str], None]) -> str:
     about = report.machine()
-    rounds = arguments.rounds or sweeps.ROUNDS
+    rounds = arguments.rounds
     rows: list[report.Row] = []
     text = ""
     for row in sweeps.measure_sweeps(arguments.only or sweeps.NAMES, _rivals(arguments), rounds):

@@ -14,7 +14,6 @@ from lrnorm.bench.cases import Case
 from lrnorm.bench.measure import measure_case
 from lrnorm.bench.report import Row, free_memory, last_cache
 
-ROUNDS = 7
 LIMIT_S = 4.0  # for one entrant in one row: forty-odd rows must end within minutes
 
 BASE = Case((16, 96, 55, 55))
