@@ -79,6 +79,11 @@ CAUSES = (
         f"{_count(beta='0.6'):.1f} instructions an element, beta 0.75 {PLAIN:.1f}",
     ),
     Cause(
+        lambda point: float(point.row["beta"]) in (1, 2),
+        "beta 1 and 2 cost a division and no root: torch.compile makes one pass of it too, and both "
+        "wait for memory",
+    ),
+    Cause(
         lambda point: point.row["threads"] == "1",
         "one thread does the arithmetic: 31 instructions for 16 numbers (AVX-512) keep its two "
         "vector units busy for 14 cycles, a copy takes one load and one store",

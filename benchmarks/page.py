@@ -26,13 +26,14 @@ CSV = ROOT / "benchmarks" / "results" / "sweeps.csv"
 REASONS: tuple[tuple[dict[str, str], str], ...] = (
     (
         {"beta": "1.0"},
-        "at beta 1 there is next to nothing to compute, and torch.compile makes one pass of it too: "
-        "both wait for memory",
+        "at beta 1 there is next to nothing to compute, and torch.compile makes one pass of it "
+        "too: both wait for memory",
     ),
     (
         {"beta": "2.0"},
-        "both wait for memory, as at beta 1; and ours sums the squares in double, since squaring "
-        "doubles the errors: in float, as the rival does it, they came to 8.1 units of the 7 promised",
+        "both wait for memory, as at beta 1; and ours adds the parts of D in double, since squaring "
+        "doubles its errors: in float, as the rival does it, they came to 8.1 units of the 7 "
+        "promised",
     ),
     (
         {"shape": "1×5×2×1"},

@@ -129,6 +129,7 @@ def test_every_miss_has_its_reason_or_says_that_there_is_none(tmp_path, case, ca
         (replace(BASE, dtype="float64"), "float64 has D in two doubles"),
         (replace(BASE, radius=3), "running sums"),
         (replace(BASE, beta=0.6), "log2 and exp2"),
+        (replace(BASE, beta=2.0), "both wait for memory"),
         (replace(BASE, threads=1), "one thread does the arithmetic"),
         (replace(BASE, dtype="bfloat16"), "half the bytes of float32"),
         (Case((1, 96, 20, 20)), "fits into a cache"),
