@@ -80,8 +80,8 @@ CAUSES = (
     ),
     Cause(
         lambda point: float(point.row["beta"]) in (1, 2),
-        "beta 1 and 2 cost a division and no root: torch.compile makes one pass of it too, and both "
-        "wait for memory",
+        "beta 1 and 2 cost a division and no root: torch.compile makes one pass of it too, and "
+        "both wait for memory",
     ),
     Cause(
         lambda point: point.row["threads"] == "1",

@@ -31,7 +31,7 @@ REASONS: tuple[tuple[dict[str, str], str], ...] = (
     ),
     (
         {"beta": "2.0"},
-        "both wait for memory, as at beta 1; and ours adds the parts of D in double, since squaring "
+        "both wait for memory, as at beta 1; and ours adds parts of D in double, since a square "
         "doubles its errors: in float, as the rival does it, they came to 8.1 units of the 7 "
         "promised",
     ),
