@@ -35,6 +35,14 @@ REASONS: tuple[tuple[dict[str, str], str], ...] = (
         "doubles its errors: in float, as the rival does it, they came to 8.1 units of the 7 "
         "promised",
     ),
+    *(
+        (
+            {"dtype": dtype},
+            "16-bit numbers take the arithmetic of float32, and two conversions, for half the "
+            "bytes: it is what two threads spend their time on",
+        )
+        for dtype in ("float16", "bfloat16")
+    ),
     (
         {"shape": "1×5×2×1"},
         "ten numbers: what is timed is the call. Ours looks at its arguments each time; a rival's "
