@@ -112,8 +112,9 @@ Written by `benchmarks/page.py` from `{csv}`; `make bench` measures again and re
 - An array that fits into the last cache is compared with a copy inside that cache, which is faster
   than memory. {cache_remark}
 - **busy**: in each round two threads hash a constant beside one thread that hashes it twice (the
-  canary). Where two threads were not 1.6 times as fast, others used the processors: do not trust
-  that row.
+  canary). Where two threads were not 1.6 times as fast, others used the processors, or a virtual
+  machine was slow to wake the second one after the pause before each turn, which short calls feel
+  most: do not trust that row.
 - † marks what misses a target.
 
 ## Targets
