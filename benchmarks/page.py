@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import figures
-from causes import cause_of
+from causes import REASONS, cause_of
 from results import OWN, TARGETS, WATCHED, Finding, Point, findings, is_of_layer, read
 
 from lrnorm.bench.cases import COPY, OURS_ALLOCATING
@@ -22,33 +22,6 @@ from lrnorm.bench.rivals import RIVALS
 ROOT = Path(__file__).resolve().parents[1]
 CSV = ROOT / "benchmarks" / "results" / "sweeps.csv"
 
-# Why a row misses a target: the columns it has, and the reason. The first that fits holds.
-REASONS: tuple[tuple[dict[str, str], str], ...] = (
-    (
-        {"beta": "1.0"},
-        "at beta 1 there is next to nothing to compute, and torch.compile makes one pass of it "
-        "too: both wait for memory",
-    ),
-    (
-        {"beta": "2.0"},
-        "both wait for memory, as at beta 1; and ours adds parts of D in double, since a square "
-        "doubles its errors: in float, as the rival does it, they came to 8.1 units of the 7 "
-        "promised",
-    ),
-    *(
-        (
-            {"dtype": dtype},
-            "16-bit numbers take the arithmetic of float32, and two conversions, for half the "
-            "bytes: it is what two threads spend their time on",
-        )
-        for dtype in ("float16", "bfloat16")
-    ),
-    (
-        {"shape": "1×5×2×1"},
-        "ten numbers: what is timed is the call. Ours looks at its arguments each time; a rival's "
-        "graph was built for this one array beforehand",
-    ),
-)
 NO_REASON = "**no reason found yet**"
 
 # Each sweep: its heading, the column that varies, and what is to be known beside the table.

@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from lrnorm._errors import LRNormError, ParameterError
 from lrnorm._information import snake_case
+from lrnorm._parser import Parser
 
 if TYPE_CHECKING:
     from lrnorm._spec import LRNSpec
@@ -26,13 +27,6 @@ _ADVICE = {
     "for example axis=-1.": "for example --axis -1.",
     "Use spec=LRNSpec(…, before=0, after=0)": "Use --convention torch --set size=1",
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, through `main` like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ParameterError(f"{message}. See {self.prog} --help.")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,7 +82,7 @@ def _drop_stdout() -> None:
 def _run(words: list[str]) -> int:
     if words and words[0] in _COMMANDS:
         return _COMMANDS[words[0]][1](words[1:])
-    parser = _Parser(
+    parser = Parser(
         prog="lrnorm",
         description="Local Response Normalization of arrays and pictures.",
         epilog="commands:\n"
@@ -195,7 +189,7 @@ def _join_negatives(words: list[str]) -> list[str]:
 
 
 def _apply(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         prog="lrnorm apply",
         description="Normalize an array or a picture: y = x · (bias + alpha/(2R+1) · Σ x²)^-beta, "
         "the sum over the R neighbouring channels on either side. Without -o nothing is written, "
@@ -331,7 +325,7 @@ def _table(source: str, changes: Any, spec: LRNSpec) -> str:
 
 
 def _convert(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         prog="lrnorm convert",
         description="What these words of one framework are in another: the five numbers, where "
         "the channels are, and the call to paste.",
@@ -349,7 +343,7 @@ def _convert(words: list[str]) -> int:
 
 
 def _inspect(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         prog="lrnorm inspect",
         usage="%(prog)s [--json] [--strict] MODEL [OTHER | --expect NAME KEY=VALUE …]",
         description="Every LRN of an ONNX model as the five numbers, with a warning where runtimes "
@@ -383,7 +377,7 @@ def _inspect(words: list[str]) -> int:
 
 
 def _demo(words: list[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         prog="lrnorm demo",
         description="The whole story on a photograph: 96 oriented filters, the layer, and what it "
         "is for, as a picture.",

@@ -15,10 +15,11 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lrnorm
-from lrnorm._errors import FileError, LRNormError, ParameterError
+from lrnorm._errors import FileError, LRNormError
+from lrnorm._parser import Parser
 from lrnorm.bench import cases, promises, report, sweeps
 from lrnorm.bench.cases import Shape
 from lrnorm.bench.measure import measure_case
@@ -42,13 +43,6 @@ _EVERYTHING: dict[str, Any] = {
     "verb": cases.VERBS,
     "threads": cases.THREADS,
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, through `main` like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ParameterError(f"{message}. See {self.prog} --help.")
 
 
 def _listed(read: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -94,8 +88,8 @@ def _beta(text: str) -> float:
     return beta
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="lrnorm bench",
         description="Time Local Response Normalization beside a copy of the same bytes and beside "
         "every other library that is installed, interleaved in one run.",
