@@ -45,7 +45,7 @@ inline unsigned unwieldy(vd v) {
 }
 template <class S>
 inline unsigned unwieldy(Doubles v) {
-    return unwieldy<S>(v.low) | unwieldy<S>(v.high) << D;
+    return unwieldy<S>(v.low) | unwieldy<S>(v.high) << double_lanes;
 }
 
 // The elements of a row that go another way, in ascending order.
@@ -88,8 +88,9 @@ public:
         Powers result;
         result.d = {a.high, b.high};
         result.rare = outside(a.high, all(range.low), all(range.high)) |
-                      outside(b.high, all(range.low), all(range.high)) << D;
-        if constexpr (is_double) result.rare |= nan_lanes(a.high) | nan_lanes(b.high) << D;
+                      outside(b.high, all(range.low), all(range.high)) << double_lanes;
+        if constexpr (is_double)
+            result.rare |= nan_lanes(a.high) | nan_lanes(b.high) << double_lanes;
         if constexpr (float_chain) {
             const vf d = narrow(result.d);
             result.power = widen(chain<power>(d));

@@ -38,14 +38,14 @@ inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients&
         i = least(n, i64(-std::uintptr_t(to) & (vector_bytes - 1)) / i64(sizeof(S)));
         if (i) part(0, i);
     }
-    for (; i + F <= n; i += F) {
+    for (; i + float_lanes <= n; i += float_lanes) {
         __builtin_prefetch(ahead + i);
         const auto get = [&](const float* row) { return load(row + i); };
         const NarrowPowers p = energy(near, get);
         const vf y = get(own) * p.power;
         if constexpr (around_cache) stream(to + i, y);
         else store(to + i, y);
-        if (p.beyond) repair(i, energy.rare(p), F);
+        if (p.beyond) repair(i, energy.rare(p), float_lanes);
     }
     if (i < n) part(i, n - i);
 }
@@ -73,7 +73,7 @@ public:
     void place(Arena& arena) {
         x.place(arena);
         y.place(arena);
-        zeros = arena.take<float>(round_up(tile.pixels, F));
+        zeros = arena.take<float>(round_up(tile.pixels, float_lanes));
     }
 
     void run() {
@@ -123,7 +123,7 @@ public:
         const auto compute = narrow_row_for<S, false>(tile.power);
         for (i64 p = 0; p < tile.pixels; ++p) {
             const S* x = element<S>(tile, X, 0, p);
-            for (i64 i = 0; i < n; i += F) put(line.own(), i, n, get(x, i, n));
+            for (i64 i = 0; i < n; i += float_lanes) put(line.own(), i, n, get(x, i, n));
             compute(rows, output<S>(tile, 0, p), n, k);
         }
     }
@@ -173,8 +173,8 @@ private:
         const i64 n = tile.pixels;
         rare.clear();
         with_count(sums.count, [&](auto count) {
-            for (i64 i = 0; i < n; i += F) {
-                const bool both = n - i > D;
+            for (i64 i = 0; i < n; i += float_lanes) {
+                const bool both = n - i > double_lanes;
                 const Powers p = energy(sums.template at<count.value>(i, both), both);
                 const Doubles v = get_doubles(own, i, n);
                 put_doubles(to, i, n, {v.low * p.power.low, v.high * p.power.high});

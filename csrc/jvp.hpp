@@ -53,7 +53,7 @@ private:
     void note_unwieldy(i64 j) {
         const i64 n = tile.pixels;
         rare.clear();
-        for (i64 i = 0; i < n; i += F) {
+        for (i64 i = 0; i < n; i += float_lanes) {
             const unsigned lanes = unwieldy<S>(get_doubles(x.at(j), i, n)) |
                                    unwieldy<S>(get_doubles(t.at(j), i, n));
             if (lanes) rare.add(i, lanes, n);
@@ -74,7 +74,7 @@ private:
                 const vd direct = u * power_;
                 return factor == 0 ? direct : fnma(all(factor) * v * (power_ * inverse), sum, direct);
             };
-            for (i64 i = 0; i < n; i += F) {
+            for (i64 i = 0; i < n; i += float_lanes) {
                 const Powers p = energy(sums.template at<count.value>(i));
                 const Pairs s = along.template at<count.value>(i);
                 const Doubles v = get_doubles(own, i, n), u = get_doubles(tangent, i, n);

@@ -30,7 +30,7 @@ inline void rows_around(i64 c, i64 before, i64 after, i64 channels, const T* zer
 // reach: its window is the line at shifted places.
 template <class T>
 struct PaddedLine {
-    static_assert(direct_width - 1 <= F);
+    static_assert(direct_width - 1 <= float_lanes);
     void place(Arena& arena, i64 channels) {
         count = channels;
         line = arena.take<T>(length());
@@ -42,13 +42,13 @@ struct PaddedLine {
     }
     // Sets what lies behind the line, where whole vectors wrote, back to zero.
     void clear_end() {
-        std::memset(own() + count, 0, std::size_t(length() - F - count) * sizeof(T));
+        std::memset(own() + count, 0, std::size_t(length() - float_lanes - count) * sizeof(T));
     }
-    T* own() const { return line + F; }
+    T* own() const { return line + float_lanes; }
     const T* shifted(i64 r, i64 before, i64 after) const {
         return r > before + after ? zeros : own() - before + r;
     }
-    i64 length() const { return round_up(count, F) + 2 * F; }
+    i64 length() const { return round_up(count, float_lanes) + 2 * float_lanes; }
 
     i64 count = 0;
     T *line = nullptr, *zeros = nullptr;

@@ -20,7 +20,7 @@ public:
           g(tile, second, 1),
           squares(tile, k.before, k.after),
           energy(k),
-          pitch(round_up(tile.pixels, F)) {}
+          pitch(round_up(tile.pixels, float_lanes)) {}
 
     void place(Arena& arena) {
         x.place(arena);
@@ -57,12 +57,12 @@ private:
             store(terms[1] + at, -h * (log2_of(d) * ln2));
             store(terms[2] + at, slope);
         };
-        for (i64 i = 0; i < n; i += F) {
+        for (i64 i = 0; i < n; i += float_lanes) {
             const Pairs s = sums.template at<0>(i);
             const Powers p = energy(s);
             const Doubles v = get_doubles(own, i, n), u = get_doubles(cotangent, i, n);
             one_vector(i, v.low, u.low, p.d.low, p.power.low, s.low.high);
-            one_vector(i + D, v.high, u.high, p.d.high, p.power.high, s.high.high);
+            one_vector(i + double_lanes, v.high, u.high, p.d.high, p.power.high, s.high.high);
             const unsigned lanes = p.rare | unwieldy<S>(v) | unwieldy<S>(u);
             if (lanes) rare.add(i, lanes, n);
         }

@@ -55,33 +55,34 @@ inline bool run_in_scratch(K kernel) {
 // Vectors of a row of n elements; what lies beyond n reads as zero and is not written.
 template <class S>
 inline vf get(const S* row, i64 i, i64 n) {
-    return i + F <= n ? load(row + i) : load_part(row + i, n - i);
+    return i + float_lanes <= n ? load(row + i) : load_part(row + i, n - i);
 }
 template <class S>
 inline void put(S* row, i64 i, i64 n, vf v) {
-    if (i + F <= n) store(row + i, v);
+    if (i + float_lanes <= n) store(row + i, v);
     else store_part(row + i, v, n - i);
 }
 template <class S>
 inline Doubles get_doubles(const S* row, i64 i, i64 n) {
     if constexpr (sizeof(S) == 8) {
-        if (i + F <= n) return {load(row + i), load(row + i + D)};
-        return {load_part(row + i, least(n - i, D)), load_part(row + i + D, most(n - i - D, 0))};
+        if (i + float_lanes <= n) return {load(row + i), load(row + i + double_lanes)};
+        return {load_part(row + i, least(n - i, double_lanes)),
+                load_part(row + i + double_lanes, most(n - i - double_lanes, 0))};
     } else {
         if constexpr (sizeof(S) == 4)
-            if (i + F <= n) return load_doubles(row + i);
+            if (i + float_lanes <= n) return load_doubles(row + i);
         return widen(get(row, i, n));
     }
 }
 template <class S>
 inline void put_doubles(S* row, i64 i, i64 n, Doubles v) {
     if constexpr (sizeof(S) == 8) {
-        if (i + F <= n) {
+        if (i + float_lanes <= n) {
             store(row + i, v.low);
-            store(row + i + D, v.high);
+            store(row + i + double_lanes, v.high);
         } else {
-            store_part(row + i, v.low, least(n - i, D));
-            store_part(row + i + D, v.high, most(n - i - D, 0));
+            store_part(row + i, v.low, least(n - i, double_lanes));
+            store_part(row + i + double_lanes, v.high, most(n - i - double_lanes, 0));
         }
     } else {
         put(row, i, n, narrow(v));
@@ -100,7 +101,7 @@ public:
           pixel_stride(tile.pixel_stride[which]),
           channels(tile.channels),
           pixels(tile.pixels),
-          pitch(round_up(tile.pixels, F)),
+          pitch(round_up(tile.pixels, float_lanes)),
           depth(least(depth, tile.channels)),
           direct(pixel_stride == 1 && !tile.in_place && sizeof(S) == sizeof(R)) {}
 
@@ -122,7 +123,7 @@ public:
             std::memcpy(kept, row, std::size_t(pixels) * sizeof(S));
         } else {
             const S* next = base + least(c + 1, channels - 1) * channel_stride;
-            for (i64 i = 0; i < pixels; i += F) {
+            for (i64 i = 0; i < pixels; i += float_lanes) {
                 __builtin_prefetch(next + i);
                 store(kept + i, get(row, i, pixels));
             }
@@ -174,7 +175,7 @@ public:
           pixel_stride(tile.pixel_stride[out]),
           channels(tile.channels),
           pixels(tile.pixels),
-          pitch(round_up(tile.pixels, F)),
+          pitch(round_up(tile.pixels, float_lanes)),
           stream(tile.stream) {}
 
     void place(Arena& arena) {

@@ -15,8 +15,8 @@ namespace {
 template <class R, class S, class SumAt>
 inline void put_gradients(double factor, const R* own, const double* direct, SumAt sum_at, S* to, i64 n) {
     const vd f = all(factor);
-    for (i64 i = 0; i < n; i += F) {
-        Doubles result = {load(direct + i), load(direct + i + D)};
+    for (i64 i = 0; i < n; i += float_lanes) {
+        Doubles result = {load(direct + i), load(direct + i + double_lanes)};
         if (factor != 0) {  // else nothing comes through, not even nan
             const Doubles x = get_doubles(own, i, n), sum = sum_at(i);
             result = {fnma(f * x.low, sum.low, result.low), fnma(f * x.high, sum.high, result.high)};
@@ -38,7 +38,7 @@ public:
           through(tile, k.after, k.before),
           energy(k),
           direct_depth(least(k.before + 1, tile.channels)),
-          pitch(round_up(tile.pixels, F)),
+          pitch(round_up(tile.pixels, float_lanes)),
           rare_outputs(tile) {}
 
     void place(Arena& arena) {
@@ -82,12 +82,12 @@ private:
         const i64 n = tile.pixels;
         rare.clear();
         with_count(sums.count, [&](auto count) {
-            for (i64 i = 0; i < n; i += F) {
+            for (i64 i = 0; i < n; i += float_lanes) {
                 const Powers p = energy(sums.template at<count.value>(i));
                 const Doubles a = get_doubles(own, i, n), b = get_doubles(cotangent, i, n);
                 const vd low = b.low * p.power.low, high = b.high * p.power.high;
                 store(kept + i, low);
-                store(kept + i + D, high);
+                store(kept + i + double_lanes, high);
                 through.put(m, i, Sum<S>::product(low, a.low * p.inverse.low),
                             Sum<S>::product(high, a.high * p.inverse.high));
                 const unsigned lanes = p.rare | unwieldy<S>(a) | unwieldy<S>(b);
@@ -137,19 +137,19 @@ public:
     template <class R, class S>
     void terms(const NarrowRows& rows, const R* own, const S* g, const S* next_g, i64 n, double* direct,
                double* through, Rare& rare) const {
-        for (i64 i = 0; i < n; i += F) {
+        for (i64 i = 0; i < n; i += float_lanes) {
             __builtin_prefetch(rows.ahead + i);
             __builtin_prefetch(next_g + i);
             const NarrowPowers p =
-                i + F <= n ? energy(rows, [&](const float* row) { return load(row + i); })
+                i + float_lanes <= n ? energy(rows, [&](const float* row) { return load(row + i); })
                            : energy(rows, [&](const float* row) { return load_part(row + i, n - i); });
             const Doubles d_power = widen(p.power), inverse = widen(reciprocal(p.d));
             const Doubles x = get_doubles(own, i, n), cotangent = get_doubles(g, i, n);
             const vd low = cotangent.low * d_power.low, high = cotangent.high * d_power.high;
             store(direct + i, low);
-            store(direct + i + D, high);
+            store(direct + i + double_lanes, high);
             store(through + i, low * (x.low * inverse.low));
-            store(through + i + D, high * (x.high * inverse.high));
+            store(through + i + double_lanes, high * (x.high * inverse.high));
             if (p.beyond) rare.add(i, energy.rare(p), n);
         }
     }
@@ -161,7 +161,7 @@ public:
             for (int r = 1; r < direct_width; ++r) s += load(through[r] + i);
             return s;
         };
-        put_gradients(factor, own, direct, [&](i64 i) { return Doubles{sum(i), sum(i + D)}; }, to, n);
+        put_gradients(factor, own, direct, [&](i64 i) { return Doubles{sum(i), sum(i + double_lanes)}; }, to, n);
     }
 
 private:
@@ -174,7 +174,7 @@ class NarrowVjp {
 public:
     explicit NarrowVjp(const Tile& tile)
         : tile(tile), k(tile.coefficients), x(tile, X, direct_width), g(tile, second, 1), dx(tile),
-          pass(k), pitch(round_up(tile.pixels, F)), rare_outputs(tile) {}
+          pass(k), pitch(round_up(tile.pixels, float_lanes)), rare_outputs(tile) {}
 
     void place(Arena& arena) {
         x.place(arena);
@@ -243,7 +243,7 @@ public:
         const i64 n = tile.channels;
         x.place(arena, n);
         through.place(arena, n);
-        direct = arena.take<double>(n + F);
+        direct = arena.take<double>(n + float_lanes);
         column = arena.take<double>(3 * n);
         work = arena.take<long double>(2 * n);
         rare.place(arena, n);
@@ -264,7 +264,7 @@ public:
         for (i64 p = 0; p < tile.pixels; ++p) {
             const S *from = element<S>(tile, X, 0, p), *g = element<S>(tile, second, 0, p);
             S* to = output<S>(tile, 0, p);
-            for (i64 i = 0; i < n; i += F) put(x.own(), i, n, get(from, i, n));
+            for (i64 i = 0; i < n; i += float_lanes) put(x.own(), i, n, get(from, i, n));
             rare.clear();
             pass.terms(window, x.own(), g, g, n, direct, through.own(), rare);
             through.clear_end();

@@ -65,7 +65,7 @@ public:
         : before(before),
           width(before + after + 1),
           channels(tile.channels),
-          pitch(round_up(tile.pixels, F)) {}
+          pitch(round_up(tile.pixels, float_lanes)) {}
 
     void place(Arena& arena) {
         ring = arena.take<double>(least(width, channels) * A::parts * pitch);
@@ -75,13 +75,13 @@ public:
     // The terms of channel j, for two vectors of doubles at a time; end(j) follows.
     void put(i64 j, i64 i, A low, A high) {
         put_one(j, i, low);
-        put_one(j, i + D, high);
+        put_one(j, i + double_lanes, high);
     }
 
     // The terms of channel j as products of two rows of n inputs.
     template <class S>
     void put_products(i64 j, const S* a, const S* b, i64 n) {
-        for (i64 i = 0; i < pitch; i += F) {
+        for (i64 i = 0; i < pitch; i += float_lanes) {
             const Doubles u = get_doubles(a, i, n), v = a == b ? u : get_doubles(b, i, n);
             put(j, i, A::product(u.low, v.low), A::product(u.high, v.high));
         }
@@ -93,7 +93,7 @@ public:
         if (width <= direct_width || j % width != width - 1) return;
         for (i64 k = least(j, channels - 1) - 1; k > j - width; --k) {
             double *to = slot(k), *next = slot(k + 1);
-            for (i64 i = 0; i < pitch; i += D)
+            for (i64 i = 0; i < pitch; i += double_lanes)
                 (A::load(to + i, pitch) + A::load(next + i, pitch)).store(to + i, pitch);
         }
         prefix_empty = true;
@@ -107,7 +107,7 @@ public:
         template <int fixed>
         Pairs at(i64 i, bool both = true) const {
             const Pair low = one<fixed>(i);
-            return {low, both ? one<fixed>(i + D) : low};
+            return {low, both ? one<fixed>(i + double_lanes) : low};
         }
         int count = 0;
 
