@@ -7,7 +7,7 @@ SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/* csrc/
 # The versions pinned also hold for what the build itself needs.
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 PYTEST := $(BIN)/python -m pytest
-SANITIZED := tests/test_accuracy.py tests/test_function_arrays.py tests/test_memory.py tests/test_threads.py
+SANITIZED := tests/core/test_accuracy.py tests/core/test_threads.py tests/function/test_function_arrays.py tests/fronts/test_memory.py
 
 .PHONY: demo test slow lint docs bench instructions asan tsan triton clean
 

@@ -42,7 +42,7 @@ def milliseconds(calls: dict[str, Callable[[], object]], flush: torch.Tensor) ->
 
 
 def row(shape: tuple[int, ...], layout: str, dtype: torch.dtype, flush: torch.Tensor) -> str:
-    from lrnorm.torch import _triton
+    from lrnorm._fronts.torch.triton import launch
 
     x, g = (
         torch.randn(shape, device="cuda").to(dtype, memory_format=LAYOUTS[layout]) for _ in range(2)
@@ -51,13 +51,13 @@ def row(shape: tuple[int, ...], layout: str, dtype: torch.dtype, flush: torch.Te
     spec = (ALPHA / SIZE, BETA, K, SIZE // 2, (SIZE - 1) // 2, 1)
     leaf = x.detach().requires_grad_()
     y = F.local_response_norm(leaf, SIZE, ALPHA, BETA, K)
-    torch.testing.assert_close(_triton.forward(x, *spec), y.detach(), rtol=5e-3, atol=1e-5)
+    torch.testing.assert_close(launch.forward(x, *spec), y.detach(), rtol=5e-3, atol=1e-5)
     taken = milliseconds(
         {
             "copy": lambda: target.copy_(x),
-            "forward": lambda: _triton.forward(x, *spec),
+            "forward": lambda: launch.forward(x, *spec),
             "F": lambda: F.local_response_norm(x, SIZE, ALPHA, BETA, K),
-            "vjp": lambda: _triton.vjp(x, g, *spec),
+            "vjp": lambda: launch.vjp(x, g, *spec),
             "F backward": lambda: torch.autograd.grad(y, leaf, g, retain_graph=True),
         },
         flush,

@@ -26,7 +26,7 @@ import lrnorm
 from lrnorm.bench.report import about_text, machine
 from lrnorm.bench.timing import batch_of, interleave
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/helpers"))
 from onnx_models import light
 
 BATCHES = (1, 8)

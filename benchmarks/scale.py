@@ -27,8 +27,9 @@ import distributed
 import numpy as np
 import zarr
 
-from lrnorm import LRNSpec, _core, _pieces, _zarr, files
-from lrnorm._whole_files import sync
+from lrnorm import LRNSpec, _core, files
+from lrnorm.files import chunked, zarr_store
+from lrnorm.files.atomic import sync
 
 CHUNK = (1, 96, 128, 128)
 SIDE = 512
@@ -45,13 +46,13 @@ def random_array(path: Path, gigabytes: float) -> int:
 
 
 def copy(source: Path, target: Path) -> None:
-    x = _zarr.Stored(source)
+    x = zarr_store.Stored(source)
     target.mkdir()
-    _zarr.create_like(x, target, x.dtype)
-    y = _zarr.Stored(target, "r+")
-    pieces = _pieces.pieces_of(y, 1, LRNSpec.from_keywords())
+    zarr_store.create_like(x, target, x.dtype)
+    y = zarr_store.Stored(target, "r+")
+    pieces = chunked.pieces_of(y, 1, LRNSpec.from_keywords())
 
-    def one(piece: _pieces.Piece) -> None:
+    def one(piece: chunked.Piece) -> None:
         y[piece.read] = x[piece.read]
 
     with ThreadPoolExecutor(_core.thread_count() + 1) as pool:

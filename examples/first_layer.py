@@ -23,7 +23,7 @@ out = parser.parse_args().out or Path(tempfile.mkdtemp(prefix="first_layer-"))
 out.mkdir(parents=True, exist_ok=True)
 
 # [filters]
-photo = skimage.color.rgb2gray(skimage.data.chelsea())[:, 40:400].astype(np.float32)
+photo = skimage.color.rgb2gray(skimage.data.chelsea())[:, 40:400]
 angles = np.arange(16) * np.pi / 16
 
 
@@ -36,10 +36,10 @@ def gabor(angle: float) -> np.ndarray:
     return kernel / np.abs(kernel).sum()
 
 
-bank = np.array([gabor(angle) for angle in angles], np.float32)
+bank = np.array([gabor(angle) for angle in angles])
 x = np.tensordot(bank, sliding_window_view(photo, (17, 17)), axes=((1, 2), (2, 3)))
 x = np.maximum(x, 0)  # as after a convolution and its ReLU
-x /= x.std()
+x = (x / x.std()).astype(np.float32)
 print("x:", x.shape, x.dtype)
 # [end filters]
 

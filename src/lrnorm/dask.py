@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from lrnorm import _dispatch
-from lrnorm._errors import KindError, MissingDependencyError, OutputError, ShapeError
-from lrnorm._spec import LRNSpec, resolve_axis
+from lrnorm._function import dispatch
+from lrnorm._spec.errors import KindError, MissingDependencyError, OutputError, ShapeError
+from lrnorm._spec.spec import LRNSpec, resolve_axis
 
 try:
     import dask.array as da
@@ -51,7 +51,7 @@ def local_response_norm(x: da.Array, **parameters: Any) -> da.Array:
     >>> round(float(y[0, 0, 0, 0].compute()), 6)
     0.999955
     """
-    y: da.Array = _dispatch.local_response_norm(_checked(x), **parameters)
+    y: da.Array = dispatch.local_response_norm(_checked(x), **parameters)
     return y
 
 
@@ -72,7 +72,7 @@ def local_response_norm_vjp(x: da.Array, g: Any, **parameters: Any) -> Any:
     >>> lrnorm.dask.local_response_norm_vjp(x, g, axis=0).compute().round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return _dispatch.local_response_norm_vjp(_checked(x), g, **parameters)
+    return dispatch.local_response_norm_vjp(_checked(x), g, **parameters)
 
 
 def local_response_norm_jvp(x: da.Array, t: Any, **parameters: Any) -> da.Array:
@@ -88,7 +88,7 @@ def local_response_norm_jvp(x: da.Array, t: Any, **parameters: Any) -> da.Array:
     >>> lrnorm.dask.local_response_norm_jvp(x, t, axis=0).compute().round(4)
     array([0.351, 0.189, 0.027])
     """
-    dy: da.Array = _dispatch.local_response_norm_jvp(_checked(x), t, **parameters)
+    dy: da.Array = dispatch.local_response_norm_jvp(_checked(x), t, **parameters)
     return dy
 
 
@@ -255,10 +255,10 @@ def _normalize(
     *arrays: Any, verb: str, spec: LRNSpec, axis: int, options: dict[str, Any], keep: Any = ...
 ) -> Any:
     """One chunk, by the front of its own kind."""
-    return getattr(_dispatch.front_of(arrays[0]), verb)(*arrays, spec, axis, **options)[keep]
+    return getattr(dispatch.front_of(arrays[0]), verb)(*arrays, spec, axis, **options)[keep]
 
 
 def _totals(x: Any, g: Any, *, spec: LRNSpec, axis: int) -> Any:
-    front = cast(_dispatch.Front, _dispatch.front_of(x))
+    front = cast(dispatch.Front, dispatch.front_of(x))
     totals = front.parameter_gradients(x, g, spec, axis)
     return np.array([float(total) for total in totals.values()]).reshape((1,) * x.ndim + (3,))

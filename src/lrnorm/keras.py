@@ -12,11 +12,11 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lrnorm._dispatch import ALPHA, BETA, BIAS, NUMBERS, RADIUS, explain_foreign, spec_of
-from lrnorm._errors import KindError, MissingDependencyError, ParameterError, ShapeError
-from lrnorm._options import learnable_names
-from lrnorm._spec import LRNSpec, is_integer, resolve_axis
-from lrnorm._windows import window_sum
+from lrnorm._fronts.window_sums import window_sum
+from lrnorm._function.dispatch import ALPHA, BETA, BIAS, NUMBERS, RADIUS, explain_foreign, spec_of
+from lrnorm._layers.options import learnable_names
+from lrnorm._spec.errors import KindError, MissingDependencyError, ParameterError, ShapeError
+from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
 
 try:
     import keras
@@ -38,8 +38,8 @@ _Normalized = Callable[[Any, tuple[Any, Any, Any], LRNSpec, int], Any]
 
 
 def _on_torch() -> _Normalized:
-    from lrnorm.torch._composed import Window
-    from lrnorm.torch._functional import coefficients_of, normalized
+    from lrnorm._fronts.torch.formula import Window
+    from lrnorm.torch.functional import coefficients_of, normalized
 
     def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
         window = Window(*spec.ends(x.shape[axis]), axis)
@@ -49,7 +49,7 @@ def _on_torch() -> _Normalized:
 
 
 def _on_jax() -> _Normalized:
-    from lrnorm.jax._front import Coefficients, normalized
+    from lrnorm._fronts.jax.front import Coefficients, normalized
 
     def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
         return normalized(x, Coefficients(*numbers), spec, axis, None)

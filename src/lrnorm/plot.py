@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lrnorm._dispatch import local_response_norm
-from lrnorm._errors import FileError, KindError, MissingDependencyError, ShapeError
-from lrnorm._spec import LRNSpec, is_integer, resolve_axis
+from lrnorm._function.dispatch import local_response_norm
+from lrnorm._spec.errors import FileError, KindError, MissingDependencyError, ShapeError
+from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
 
 try:
     from matplotlib import colormaps

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any, cast
 
-from lrnorm import _dispatch
-from lrnorm._errors import KindError, MissingDependencyError, OutputError, ShapeError
-from lrnorm._spec import LRNSpec, resolve_axis
+from lrnorm._function import dispatch
+from lrnorm._spec.errors import KindError, MissingDependencyError, OutputError, ShapeError
+from lrnorm._spec.spec import LRNSpec, resolve_axis
 
 try:
     import xarray as xr
@@ -47,7 +47,7 @@ def local_response_norm(
     >>> y.dims, y.values.round(4)
     (('time', 'channel'), array([[-1.4142, -0.6742,  0.    ,  0.6742,  1.4142]]))
     """
-    y: xr.DataArray = _dispatch.local_response_norm(
+    y: xr.DataArray = dispatch.local_response_norm(
         da, axis=_axis(da, dim, parameters), **parameters
     )
     return y
@@ -70,7 +70,7 @@ def local_response_norm_vjp(
     >>> lrnorm.xarray.local_response_norm_vjp(x, g).values.round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return _dispatch.local_response_norm_vjp(da, g, axis=_axis(da, dim, parameters), **parameters)
+    return dispatch.local_response_norm_vjp(da, g, axis=_axis(da, dim, parameters), **parameters)
 
 
 def local_response_norm_jvp(
@@ -89,7 +89,7 @@ def local_response_norm_jvp(
     array([0.351, 0.189, 0.027])
     """
     axis = _axis(da, dim, parameters)
-    dy: xr.DataArray = _dispatch.local_response_norm_jvp(da, t, axis=axis, **parameters)
+    dy: xr.DataArray = dispatch.local_response_norm_jvp(da, t, axis=axis, **parameters)
     return dy
 
 
@@ -170,8 +170,8 @@ def joined(pieces: Iterable[xr.DataArray], like: xr.DataArray) -> xr.DataArray:
     return _labelled(like, _front(like).joined((piece.data for piece in pieces), like.data))
 
 
-def _front(x: xr.DataArray) -> _dispatch.Front:
-    return cast(_dispatch.Front, _dispatch.front_of(x.data))  # never lists, which have no front
+def _front(x: xr.DataArray) -> dispatch.Front:
+    return cast(dispatch.Front, dispatch.front_of(x.data))  # never lists, which have no front
 
 
 def _labelled(x: xr.DataArray, values: Any) -> xr.DataArray:
@@ -184,7 +184,7 @@ def _fitted(other: Any, x: xr.DataArray, name: str) -> Any:
     """The array that goes with x's own."""
     if isinstance(other, xr.DataArray):
         other = _in_order(other, x, name)
-    front = _dispatch.front_of(other, name)
+    front = dispatch.front_of(other, name)
     if front is not _front(x) and not isinstance(getattr(x, "chunks", None), tuple):
         raise KindError(
             f"{name} must hold the kind of array that x holds, {_kind(x.data)}, got "

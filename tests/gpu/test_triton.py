@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from test_accuracy import COEFFICIENTS, inputs
 
-from lrnorm import LRNSpec, _reference
+from lrnorm import LRNSpec
+from lrnorm._spec import reference
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton.language")
@@ -24,7 +25,7 @@ if DEVICE == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         allow_module_level=True,
     )
 
-from lrnorm.torch import _triton  # noqa: E402
+from lrnorm._fronts.torch.triton import launch  # noqa: E402
 
 # The interpreter computes with NumPy, which warns where a card would not.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -67,7 +68,7 @@ def check(x: Any, g: Any, spec: LRNSpec, axis: int = 0, lay: Callable[[Any], Any
     a, b = lay(tensor(x)), lay(tensor(g))
     first, second = np.moveaxis(x, axis, 0), np.moveaxis(g, axis, 0)
     for verb in verbs.split():
-        y = getattr(_triton, verb)(*([a] if verb == "forward" else [a, b]), *numbers(spec), axis)
+        y = getattr(launch, verb)(*([a] if verb == "forward" else [a, b]), *numbers(spec), axis)
         assert y.dtype == a.dtype
         assert y.shape == a.shape
         assert y.stride() == torch.empty_like(a).stride()
@@ -141,7 +142,7 @@ def test_a_long_run_of_elements_is_within_the_bounds(dtype: Any, beta: float) ->
 def test_wide_windows_of_float32_lose_nothing_in_the_sum(beta: float) -> None:
     x, _ = pair(np.float32, 70, 60)
     spec = LRNSpec(1.0, beta, 0.01, 30, 20)
-    y = array(_triton.forward(tensor(x), *numbers(spec), 0))
+    y = array(launch.forward(tensor(x), *numbers(spec), 0))
     assert exact.worst_ulp(y, exact.forward(x, spec)) <= 0.51
 
 
@@ -169,7 +170,7 @@ def test_a_window_of_three_digits_is_within_the_bounds(kind: Any, channels: int)
 
 @pytest.mark.parametrize("width", [1, 5, 16, 17, 32, 51, 201, 256, 257, 4096, 70000])
 def test_the_digits_of_a_width_make_it(width: int) -> None:
-    digits = _triton._digits(width)
+    digits = launch._digits(width)
     assert sum(digit * 16**place for place, digit in enumerate(digits)) == width
     assert max(digits) <= 16
 
@@ -190,10 +191,10 @@ def test_a_broadcast_input_is_read_where_it_lies() -> None:
 def test_nothing_in_gives_nothing_out(dtype: Any, shape: tuple[int, ...]) -> None:
     x = tensor(np.zeros(shape, dtype))
     spec = (0.3, 0.75, 1.0, 2, 2, len(shape) > 1)
-    for y in (_triton.forward(x, *spec), _triton.vjp(x, x, *spec), _triton.jvp(x, x, *spec)):
+    for y in (launch.forward(x, *spec), launch.vjp(x, x, *spec), launch.jvp(x, x, *spec)):
         assert y.shape == shape
         assert y.dtype == x.dtype
-    totals = _triton.parameters(x, x, *spec)
+    totals = launch.parameters(x, x, *spec)
     assert totals.tolist() == [0, 0, 0]
     assert totals.dtype == torch.float64
 
@@ -245,7 +246,7 @@ def test_rare_elements_in_a_wide_window_are_within_the_bounds() -> None:
 def test_squares_and_powers_beyond_the_type(
     kind: Any, x: float, spec: LRNSpec, expected: float
 ) -> None:
-    y = array(_triton.forward(tensor(np.full(3, x, kind)), *numbers(spec), 0))
+    y = array(launch.forward(tensor(np.full(3, x, kind)), *numbers(spec), 0))
     tolerance = 1e-2 if np.dtype(kind).itemsize == 2 else 1e-6 if kind == np.float32 else 1e-13
     np.testing.assert_allclose(y.astype(np.float64), expected, rtol=tolerance)
 
@@ -270,7 +271,7 @@ def test_poison_stays_in_its_windows(dtype: Any, poison: Any, window: Any, axis:
         for a in (x, bad):
             turned = [np.ascontiguousarray(np.moveaxis(v, 0, axis)) for v in (a, g)]
             arguments = [tensor(v) for v in turned[: 1 if verb == "forward" else 2]]
-            results.append(np.moveaxis(array(getattr(_triton, verb)(*arguments, *spec)), axis, 0))
+            results.append(np.moveaxis(array(getattr(launch, verb)(*arguments, *spec)), axis, 0))
         low, high = (before + after,) * 2 if verb == "vjp" else (after, before)
         outside = np.ones(x.shape, bool)
         outside[max(0, size // 2 - low) : size // 2 + high + 1, 1] = False
@@ -282,7 +283,7 @@ def test_poison_stays_in_its_windows(dtype: Any, poison: Any, window: Any, axis:
 def test_infinity_divides_its_neighbours_away(dtype: Any) -> None:
     x = np.ones((7, 3), dtype)
     x[3] = np.inf
-    y = array(_triton.forward(tensor(x), 1.0, 0.5, 1.0, 1, 1, 0)).astype(float)
+    y = array(launch.forward(tensor(x), 1.0, 0.5, 1.0, 1, 1, 0)).astype(float)
     assert np.isnan(y[3]).all()  # inf / inf
     assert (y[[2, 4]] == 0).all()
     assert np.isfinite(y[[0, 1, 5, 6]]).all()
@@ -294,8 +295,8 @@ def test_opposed_signs_follow_ieee(dtype: Any, beta: float) -> None:
     x = np.array([[1.0, 2.0, 0.0, 3.0, 0.5]] * 2, dtype).T
     for scale, bias in ((-1.0, 4.0), (-1.0, 0.5), (1.0, -4.0), (1.0, 0.0), (0.0, 0.0)):
         spec = LRNSpec(scale, beta, bias, 0, 0)
-        y = array(_triton.forward(tensor(x), *numbers(spec), 0)).astype(np.float64)
-        expected = _reference.forward(x, spec, 0)
+        y = array(launch.forward(tensor(x), *numbers(spec), 0)).astype(np.float64)
+        expected = reference.forward(x, spec, 0)
         np.testing.assert_allclose(y, expected, rtol=1e-2 if dtype.itemsize == 2 else 1e-6)
 
 
@@ -306,16 +307,16 @@ def test_where_no_energy_enters_nothing_is_spoiled(dtype: Any, scale: float, bet
     x[7, 1] = ml_dtypes.finfo(dtype).max
     ones, g = np.ones_like(x), np.ones_like(x)
     spec = (scale, beta, 1.0, 2, 2, 0)
-    assert same_bits(array(_triton.forward(tensor(x), *spec)), x)
+    assert same_bits(array(launch.forward(tensor(x), *spec)), x)
     g[7, 1] = np.inf
-    assert same_bits(array(_triton.vjp(tensor(ones), tensor(g), *spec)), g)
-    assert same_bits(array(_triton.jvp(tensor(ones), tensor(g), *spec)), g)
+    assert same_bits(array(launch.vjp(tensor(ones), tensor(g), *spec)), g)
+    assert same_bits(array(launch.jvp(tensor(ones), tensor(g), *spec)), g)
 
 
 def test_windows_of_zeros_without_bias_are_nan(dtype: Any) -> None:
     x = np.zeros((30, 5), dtype)
     x[20:] = 1
-    y = array(_triton.forward(tensor(x), 1.0, 0.75, 0.0, 2, 2, 0)).astype(float)
+    y = array(launch.forward(tensor(x), 1.0, 0.75, 0.0, 2, 2, 0)).astype(float)
     assert np.isnan(y[:18]).all()
     assert np.isfinite(y[18:]).all()
 
@@ -329,7 +330,7 @@ def test_bits_depend_on_neither_batch_nor_tile(dtype: Any, verb: str, window: An
     spec = (0.3, 0.6, 0.9, *window, 1)
 
     def run(a: Any, b: Any) -> Any:
-        return array(getattr(_triton, verb)(*([a] if verb == "forward" else [a, b]), *spec))
+        return array(getattr(launch, verb)(*([a] if verb == "forward" else [a, b]), *spec))
 
     a, b = tensor(x), tensor(g)
     together = run(a, b)
@@ -358,7 +359,7 @@ def test_gradients_of_the_parameters(dtype: Any, beta: float, window: Any, size:
     x, g = pair(dtype, 2, 21, 3)
     x = (x.astype(float) * size).astype(dtype)
     spec = LRNSpec(0.3, beta, 1.1, *window)
-    totals = array(_triton.parameters(tensor(x), tensor(g), *numbers(spec), 1))
+    totals = array(launch.parameters(tensor(x), tensor(g), *numbers(spec), 1))
     sums, sizes = parameter_terms(np.moveaxis(x, 1, 0), np.moveaxis(g, 1, 0), spec)
     for total, expected, magnitude in zip(totals, sums, sizes, strict=True):
         if magnitude > np.finfo(np.float64).max:
@@ -366,13 +367,13 @@ def test_gradients_of_the_parameters(dtype: Any, beta: float, window: Any, size:
             continue
         assert abs(total - expected) <= 100 * exact.spacing(magnitude, np.float64)
     if size == 1:
-        oracle = _reference.parameter_gradients(x, g, spec, 1)
+        oracle = reference.parameter_gradients(x, g, spec, 1)
         np.testing.assert_allclose(totals, list(oracle.values()), rtol=1e-9, atol=1e-12)
 
 
 def test_gradients_of_the_parameters_have_the_same_bits_each_time() -> None:
     x, g = (tensor(a) for a in pair(np.float32, 2, 33, 40))
-    first, second = (_triton.parameters(x, g, 0.3, 0.6, 1.1, 2, 2, 1) for _ in range(2))
+    first, second = (launch.parameters(x, g, 0.3, 0.6, 1.1, 2, 2, 1) for _ in range(2))
     assert same_bits(array(first), array(second))
 
 

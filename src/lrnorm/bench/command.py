@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import lrnorm
-from lrnorm._errors import FileError, LRNormError
-from lrnorm._parser import Parser
+from lrnorm._spec.errors import FileError, LRNormError
 from lrnorm.bench import cases, promises, report, sweeps
 from lrnorm.bench.cases import Shape
 from lrnorm.bench.measure import measure_case
 from lrnorm.bench.rivals import RIVALS
 from lrnorm.bench.timing import ROUNDS
+from lrnorm.cli.parser import Parser
 
 # What a plain run measures: one picture that stays in the cache and sixteen that do not.
 _DEFAULTS: dict[str, Any] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lrnorm
-from lrnorm._errors import FileError, MissingDependencyError, ParameterError
+from lrnorm._spec.errors import FileError, MissingDependencyError, ParameterError
 from lrnorm.bench.cases import COPY, OURS, OURS_ALLOCATING, Case, Entrant, Who
 from lrnorm.bench.timing import BUSY_BELOW, LIMIT_S, Timing, interleave
 

@@ -6,14 +6,14 @@ The functions are those of `lrnorm` itself, where JAX arrays may go straight in 
 take alpha, beta and bias as arrays, and differentiate by them.
 """
 
-from lrnorm._errors import MissingDependencyError
+from lrnorm._spec.errors import MissingDependencyError
 
 try:
     import jax as jax
 except ImportError as error:
     raise MissingDependencyError("lrnorm.jax needs JAX: pip install 'lrnorm[jax]'.") from error
 
-from lrnorm.jax._functional import (
+from lrnorm.jax.functional import (
     local_response_norm,
     local_response_norm_jvp,
     local_response_norm_vjp,

@@ -4,7 +4,7 @@ ONNX writes y = x / (bias + alpha/size * sum(x[j]**2)) ** beta over `size` chann
 (size - 1) // 2 come before and size // 2 after: scale = alpha / size.
 """
 
-from lrnorm._errors import MissingDependencyError
+from lrnorm._spec.errors import MissingDependencyError
 
 try:
     import onnx as onnx
@@ -13,8 +13,8 @@ except ImportError as error:
         "lrnorm.onnx needs the package onnx: pip install 'lrnorm[onnx]'."
     ) from error
 
-from lrnorm.onnx._fuse import Chain, chains, fuse
-from lrnorm.onnx._load import load
-from lrnorm.onnx._specs import rewrite, specs, to_onnx
+from lrnorm.onnx.attributes import rewrite, specs, to_onnx
+from lrnorm.onnx.fusing import Chain, chains, fuse
+from lrnorm.onnx.loading import load
 
 __all__ = ["Chain", "chains", "fuse", "load", "rewrite", "specs", "to_onnx"]

@@ -7,7 +7,7 @@ and `find` swap them in models that are already there. Tensors may also go strai
 `lrnorm.local_response_norm`.
 """
 
-from lrnorm._errors import MissingDependencyError
+from lrnorm._spec.errors import MissingDependencyError
 
 try:
     import torch as torch
@@ -16,10 +16,10 @@ except ImportError as error:
         "lrnorm.torch needs PyTorch: pip install 'lrnorm[torch]'."
     ) from error
 
-from lrnorm.torch._functional import local_response_norm
-from lrnorm.torch._modules import LocalResponseNorm, LocalResponseNormalizationLayer
-from lrnorm.torch._net import as_module
-from lrnorm.torch._swap import find, patched, replace
+from lrnorm.net.torch_nodes import as_module
+from lrnorm.torch.functional import local_response_norm
+from lrnorm.torch.modules import LocalResponseNorm, LocalResponseNormalizationLayer
+from lrnorm.torch.replacement import find, patched, replace
 
 __all__ = [
     "LocalResponseNorm",

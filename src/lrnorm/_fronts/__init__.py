@@ -1,0 +1,1 @@
+"""Computes by an LRNSpec, one front for each kind of array."""

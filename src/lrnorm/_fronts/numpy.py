@@ -1,0 +1,313 @@
+"""The NumPy front: arrays to and from the compiled core.
+
+    y[c] = x[c] * (bias + scale * sum(x[j]**2 for j in c-before … c+after)) ** -beta
+
+Takes an LRNSpec, never loose numbers; `lrnorm.local_response_norm` is the face for people.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lrnorm import _core
+from lrnorm._fronts import config
+from lrnorm._fronts.memory import LARGE, has_own_places
+from lrnorm._spec.errors import KindError, OutputError, ShapeError
+from lrnorm._spec.spec import LRNSpec, resolve_axis
+
+__all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
+
+Array = npt.NDArray[Any]
+
+# Importing _config is what reads the environment into the core.
+assert config
+
+_FLOAT64 = np.dtype(np.float64)
+_NATIVE = (np.dtype(np.float32), _FLOAT64, np.dtype(np.float16))
+
+
+def _bfloat16() -> np.dtype[Any] | None:
+    """ml_dtypes' bfloat16, if someone has imported it: else no array can hold it."""
+    ml_dtypes = sys.modules.get("ml_dtypes")
+    return np.dtype(ml_dtypes.bfloat16) if ml_dtypes else None
+
+
+def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "V" and dtype == _bfloat16()
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """`dtype` in native byte order, if it is one the core computes in."""
+    native: np.dtype[Any] = dtype.newbyteorder("=")
+    return native if native in _NATIVE or _is_bfloat16(native) else None
+
+
+def _result_dtype(dtype: np.dtype[Any], name: str = "x") -> np.dtype[Any]:
+    """What a result has for an input of `dtype`: itself in native byte order for a float of the
+    core, what `x / 2` has for integers and booleans."""
+    native = _native(dtype)
+    if native is not None:
+        return native
+    if dtype.kind in "iub":
+        return _FLOAT64
+    raise KindError(
+        f"{name} must hold float16, bfloat16, float32, float64, integers or booleans, got {dtype}. "
+        + (
+            f"Normalize the real and the imaginary part, or abs({name}), as the model means."
+            if dtype.kind == "c"
+            else f"Convert it first, for example {name}.astype('float64')."
+        )
+    )
+
+
+def _requested_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError as error:
+        raise KindError(
+            f"dtype must name a NumPy floating-point type, got {dtype!r}. Use for example "
+            "dtype='float32'."
+        ) from error
+    native = _native(wanted)
+    if native is not None:
+        return native
+    raise KindError(
+        f"dtype must be float16, bfloat16, float32 or float64, got {wanted}. "
+        "These are what the core computes in."
+    )
+
+
+def _wider(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """A type of the core that holds every value of both."""
+    if a == b:
+        return a
+    if a.itemsize == b.itemsize:  # float16 and bfloat16
+        return np.dtype(np.float32)
+    return a if a.itemsize > b.itemsize else b
+
+
+def _bits(a: Array) -> Array:
+    """What the core reads: bfloat16 goes as its bits."""
+    return a.view(np.uint16) if a.dtype.kind == "V" else a
+
+
+def _readable(a: Array) -> bool:
+    """Whether every address and every stride is a whole number of elements. NumPy's own flag
+    does not count the strides of axes of one; the core does."""
+    return a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)
+
+
+def _converted(a: Array, dtype: np.dtype[Any]) -> Array:
+    """`a` itself, or a copy that the core can read, with the axes in the same order."""
+    with np.errstate(all="ignore"):
+        converted = a.astype(dtype, copy=False)
+    return converted if _readable(converted) else converted.copy(order="K")
+
+
+def _run(verb: Callable[..., Any], *arrays: Array, spec: LRNSpec, axis: int, **how: bool) -> Any:
+    done = verb(*map(_bits, arrays), *_coefficients(spec, arrays[0].shape[axis]), axis, **how)
+    if not done:  # what _converted returns is always readable
+        raise KindError(f"the core cannot read these arrays of dtype {arrays[0].dtype}.")
+    return done
+
+
+def _coefficients(spec: LRNSpec, channels: int) -> tuple[float, float, float, int, int]:
+    before, after = spec.ends(channels)
+    limit = max(channels, 1)  # a wider window holds the same channels
+    return spec.scale, spec.beta, spec.bias, min(before, limit), min(after, limit)
+
+
+def _is_plain(out: Any, x: Array) -> bool:
+    """Whether `out` can take the result of `x` beyond question: x itself, or an array just like
+    it that owns its memory, as x does."""
+    if out is not x and not (
+        type(out) is np.ndarray
+        and out.dtype == x.dtype
+        and out.shape == x.shape
+        and out.flags.owndata
+        and x.flags.owndata
+    ):
+        return False
+    return out.flags.writeable and out.flags.forc
+
+
+def _check_out(out: Any, x: Array, dtype: np.dtype[Any]) -> None:
+    if type(out) is not np.ndarray and type(out) is not np.memmap:
+        kind = type(out)
+        raise KindError(
+            f"out must be a NumPy array, got {kind.__module__}.{kind.__qualname__}. "
+            "Leave it out for a new array."
+        )
+    if out.shape != x.shape:
+        raise OutputError(f"out must have the shape of x, {x.shape}, got {out.shape}.")
+    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
+        ask = f" Pass dtype={out.dtype.name!r} for a result of that type."
+        raise OutputError(
+            f"out must have the dtype of the result, {dtype}, got {out.dtype}."
+            + (ask if _native(out.dtype) is not None else "")
+        )
+    if not out.flags.writeable:
+        raise OutputError("out must be writable, got a read-only array.")
+    if not has_own_places(out.strides, out.shape, out.itemsize):
+        raise OutputError(
+            "out must have a place of its own for every element, got a broadcast array or a view "
+            f"that overlaps itself, with strides {out.strides}. Leave it out for a new array."
+        )
+    if out is not x and np.may_share_memory(out, x) and _overlaps(out, x):
+        raise OutputError(
+            "out overlaps x without being x itself, so elements would be overwritten before "
+            "they are read. Pass out=x, or an array of its own."
+        )
+
+
+def _overlaps(out: Array, x: Array) -> bool:
+    """Whether they share memory otherwise than element by element."""
+
+    def places(a: Array) -> tuple[Any, ...]:
+        strides = [stride for stride, size in zip(a.strides, a.shape, strict=True) if size > 1]
+        return a.__array_interface__["data"][0], strides, a.dtype
+
+    return places(out) != places(x) and np.shares_memory(out, x)
+
+
+def forward(
+    x: Array, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
+) -> Array:
+    """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`.
+
+    >>> import numpy as np, lrnorm.numpy
+    >>> x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    >>> lrnorm.numpy.forward(x, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
+    array([-1.4142, -0.6742,  0.    ,  0.6742,  1.4142])
+    """
+    axis = resolve_axis(axis, x.ndim)
+    if dtype is None and x.dtype in _NATIVE and (out is None or _is_plain(out, x)):
+        # What nearly every call is, without the detours below: a small array costs the calls.
+        y, fresh = (out, False) if out is not None else _new_like(x)
+        scale, beta, bias, before, after = spec.numbers or _coefficients(spec, x.shape[axis])
+        if _core.forward(x, y, scale, beta, bias, before, after, axis, fresh):
+            return y
+        del y  # x lies where the core cannot read it
+    natural = _result_dtype(x.dtype)
+    result = natural if dtype is None else _requested_dtype(dtype)
+    if out is not None:
+        _check_out(out, x, result)
+    working = _wider(natural, result)
+    x = np.asarray(x)
+    source = _converted(x, working)
+    fresh = False
+    if out is not None and out.dtype == working and _readable(out):
+        y = out
+    elif source is not x:
+        y = source  # a copy has served when its results come in
+    else:
+        y, fresh = _new_like(x)
+    _run(_core.forward, source, y, spec=spec, axis=axis, fresh=fresh)
+    with np.errstate(all="ignore"):
+        if out is None:
+            return y.astype(result, copy=False)
+        if y is not out:
+            out[...] = y
+    return out  # type: ignore[no-any-return]
+
+
+def _new_like(x: Array, dtype: np.dtype[Any] | None = None) -> tuple[Array, bool]:
+    """An array to write into, in the memory order of x, and whether its memory is fresh."""
+    dtype = dtype or x.dtype
+    size = x.size * dtype.itemsize
+    if size < LARGE:
+        return np.empty_like(x, dtype=dtype, subok=False), False
+    memory = _core.Memory(size)
+    order = np.empty_like(x, dtype=np.bool_, subok=False)  # only reserved, and never touched
+    strides = tuple(stride * dtype.itemsize for stride in order.strides)
+    return np.ndarray(x.shape, dtype, memoryview(memory), strides=strides), memory.fresh
+
+
+def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
+    """x and the array that goes with it, in one type the core computes in."""
+    if other.shape != x.shape:
+        raise ShapeError(f"{name} must have the shape of x, {x.shape}, got {other.shape}.")
+    working = _wider(_result_dtype(x.dtype), _result_dtype(other.dtype, name))
+    return _converted(x, working), _converted(other, working)
+
+
+def _derivative(
+    verb: Callable[..., bool], x: Array, other: Array, name: str, spec: LRNSpec, axis: int | None
+) -> Array:
+    axis = resolve_axis(axis, x.ndim)
+    source, second = _pair(x, other, name)
+    result, fresh = _new_like(x, source.dtype)
+    _run(verb, source, second, result, spec=spec, axis=axis, fresh=fresh)
+    with np.errstate(all="ignore"):
+        return result.astype(_result_dtype(x.dtype), copy=False)
+
+
+def vjp(x: Array, g: Array, spec: LRNSpec, axis: int | None = None) -> Array:
+    """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
+    mirrored window; see `lrnorm.local_response_norm_vjp`.
+
+    >>> import numpy as np, lrnorm.numpy
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> g = np.array([0.0, 0.0, 1.0])
+    >>> lrnorm.numpy.vjp(x, g, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
+    array([-0.081, -0.162,  0.27 ])
+    """
+    return _derivative(_core.vjp, x, g, "g", spec, axis)
+
+
+def jvp(x: Array, t: Array, spec: LRNSpec, axis: int | None = None) -> Array:
+    """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
+    `lrnorm.local_response_norm_jvp`.
+
+    >>> import numpy as np, lrnorm.numpy
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> t = np.array([0.0, 0.0, 1.0])
+    >>> lrnorm.numpy.jvp(x, t, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
+    array([-0.081, -0.162,  0.27 ])
+    """
+    return _derivative(_core.jvp, x, t, "t", spec, axis)
+
+
+def parameter_gradients(
+    x: Array, g: Array, spec: LRNSpec, axis: int | None = None
+) -> dict[str, float]:
+    """The derivatives of sum(g * y) by scale, beta and bias, as float64.
+
+    >>> import numpy as np, lrnorm.numpy
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> spec = lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2)
+    >>> gradients = lrnorm.numpy.parameter_gradients(x, np.ones(3), spec, axis=0)
+    >>> {name: round(value, 4) for name, value in gradients.items()}
+    {'scale': -5.6699, 'beta': -4.109, 'bias': -0.405}
+    """
+    axis = resolve_axis(axis, x.ndim)
+    totals = _run(_core.parameters, *_pair(x, g, "g"), spec=spec, axis=axis)
+    return dict(zip(("scale", "beta", "bias"), totals, strict=True))
+
+
+def converted(x: Array, dtype: str) -> Array:
+    """x in the type of that name."""
+    with np.errstate(all="ignore"):
+        return x.astype(dtype, copy=False)
+
+
+def ones_like(x: Array) -> Array:
+    return np.ones_like(x)
+
+
+def joined(pieces: Iterable[Array], like: Array) -> Array:
+    """Pieces of a batch as one array, in the memory order of `like`; one piece at a time."""
+    y: Any = None
+    start = 0
+    for piece in pieces:
+        if y is None:
+            y = np.empty_like(like, dtype=piece.dtype, subok=False)
+        y[start : start + len(piece)] = piece
+        start += len(piece)
+        del piece  # before the next one is made
+    return y  # type: ignore[no-any-return]

@@ -1,0 +1,107 @@
+"""Plain tensors to the kernels of their device: the compiled core, or Triton.
+
+Each verb takes tensors of one shape, dtype and device, three numbers (scale, beta, bias) and a
+window, and answers with a new tensor in the memory format of x. Nothing is recorded for autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrnorm import _core
+from lrnorm._fronts.memory import LARGE
+from lrnorm._fronts.torch import formula
+from lrnorm._fronts.torch.formula import Window
+
+Coefficients = tuple[float, float, float]
+
+
+def array(tensor: Tensor) -> Any:
+    """The NumPy view that the core reads: bfloat16 goes as its bits."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.view(torch.uint16)
+    return tensor.numpy()
+
+
+_WIDEST = 1 << 60  # in 64 bits, and wider than any axis
+
+
+def _limited(window: Window) -> tuple[int, int, int]:
+    before, after, axis = window
+    return min(before, _WIDEST), min(after, _WIDEST), axis
+
+
+def _new_like(x: Tensor) -> tuple[Tensor, bool]:
+    """A tensor to write into, in the memory format of x, and whether its memory is fresh."""
+    if x.nbytes < LARGE:
+        return torch.empty_like(x), False
+    memory = _core.Memory(x.nbytes)
+    storage = torch.from_numpy(np.frombuffer(memoryview(memory), np.uint8)).untyped_storage()
+    like = torch.empty_like(x, device="meta")
+    return torch.empty(0, dtype=x.dtype).set_(storage, 0, like.shape, like.stride()), memory.fresh
+
+
+def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
+    def compute(*arguments: Any) -> Tensor:
+        *tensors, coefficients, window = arguments
+        y, fresh = _new_like(tensors[0])
+        numbers = (*coefficients, *_limited(window), fresh, torch.get_num_threads())
+        out = array(y)
+        if not verb(*map(array, tensors), out, *numbers):
+            # An address that is no multiple of the element's size: a copy has one that is.
+            verb(*(array(t.clone()) for t in tensors), out, *numbers)
+        return y
+
+    return compute
+
+
+def forward_into(x: Tensor, out: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    """`forward` on the CPU into `out`, which may be x itself."""
+    numbers = (*coefficients, *_limited(window), False, torch.get_num_threads())
+    if not _core.forward(array(x), array(out), *numbers):
+        return out.copy_(compute("forward", x, coefficients, window))
+    return out
+
+
+def _parameters_in_core(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    numbers = (*coefficients, *_limited(window), torch.get_num_threads())
+    totals = _core.parameters(array(x), array(g), *numbers)
+    if totals is None:
+        totals = _core.parameters(array(x.clone()), array(g.clone()), *numbers)
+    return torch.tensor(totals, dtype=torch.float64)
+
+
+_CORE: dict[str, Callable[..., Tensor]] = {
+    "forward": _in_core(_core.forward),
+    "vjp": _in_core(_core.vjp),
+    "jvp": _in_core(_core.jvp),
+    "parameters": _parameters_in_core,
+}
+
+
+def compute(verb: str, *arguments: Any) -> Tensor:
+    """`verb` of (tensors…, coefficients, window) on the device where the tensors are. Coefficients
+    that are a tensor are read out of it."""
+    x = arguments[0]
+    if isinstance(arguments[-2], Tensor):
+        arguments = (*arguments[:-2], tuple(arguments[-2].tolist()), arguments[-1])
+    if x.is_cpu:
+        return _CORE[verb](*arguments)
+    if x.is_cuda:
+        from lrnorm._fronts.torch.triton import launch
+
+        *tensors, coefficients, window = arguments
+        numbers = (*coefficients, *_limited(window))
+        result: Tensor = getattr(launch, verb)(*tensors, *numbers)
+        return result
+    composed: Callable[..., Tensor] = getattr(formula, verb)
+    return composed(*arguments)

@@ -1,0 +1,1 @@
+"""The public functions: choose a front and read keywords."""

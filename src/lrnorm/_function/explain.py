@@ -1,0 +1,218 @@
+"""One output written out: its window, squares, sum, power and result."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from decimal import Context, Decimal, localcontext
+from typing import Any
+
+import lrnorm.numpy
+from lrnorm._function.dispatch import (
+    ALPHA,
+    BETA,
+    BIAS,
+    NUMBERS,
+    RADIUS,
+    array_of_lists,
+    explain_foreign,
+    front_of,
+    spec_of,
+)
+from lrnorm._spec.errors import KindError, ShapeError
+from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
+
+# Of any size, and with nan and inf in place of exceptions: squares that leave float64 stay right.
+_EXACT = Context(prec=60, Emin=-(10**6), Emax=10**6, traps=[])
+_SHOWN = Context(prec=10, Emin=-(10**6), Emax=10**6, traps=[])
+_ENDS = 6  # channels shown at either end of a window that is too wide for a page
+
+
+def _text(number: Decimal) -> str:
+    """Ten significant digits."""
+    if not number.is_finite():
+        return str(float(number))
+    shown = number.normalize(_SHOWN)
+    return f"{shown:f}" if not number or -6 < shown.adjusted() < 16 else f"{shown:e}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """The output by one spec; each number is rounded once."""
+
+    spec: LRNSpec
+    channels: range  # of the window, as far as it lies on the axis
+    squares: tuple[float, ...]
+    sum: float
+    energy: float  # D
+    power: float  # D**-beta
+    result: float
+    cells: dict[str, str]  # what is shown, by the label of the line
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One output written out. It prints as a table with a column for each spec."""
+
+    index: tuple[int, ...]
+    axis: int
+    size: int  # of the axis
+    values: tuple[float, ...]  # along the axis
+    columns: tuple[Column, ...]
+
+    def __repr__(self) -> str:
+        c = self.index[self.axis]
+        place = ", ".join(map(str, self.index))
+        title = (
+            f"y[{place}] = x[{place}] · D^-beta,  D = bias + scale · Σ x[j]²,  "
+            f"channel {c} of {self.size} on axis {self.axis}"
+        )
+        near = sorted({j for column in self.columns for j in column.channels})
+        hidden = len(near) - 2 * _ENDS
+        squares = [_square(j, self.values[j]) for j in near]
+        if hidden > 1:
+            squares[_ENDS:-_ENDS] = ["…"]
+        lines = []
+        for label in ("scale", "beta", "bias", "window", *squares, "Σ", "D", "D^-beta", "y"):
+            empty = f"{hidden} more channels" if label == "…" else "–"
+            lines.append([label, *(column.cells.get(label, empty) for column in self.columns)])
+        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+        table = (
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+        return "\n  ".join([title, *table])
+
+
+def _square(channel: int, value: float) -> str:
+    return f"x[{channel}]² = ({_text(Decimal(value))})²"
+
+
+def _column(values: tuple[float, ...], c: int, spec: LRNSpec) -> Column:
+    before, after = spec.ends(len(values))
+    channels = range(max(0, c - before), min(len(values) - 1, c + after) + 1)
+    with localcontext(_EXACT):
+        x, scale, beta, bias = map(Decimal, (values[c], spec.scale, spec.beta, spec.bias))
+        squares = [Decimal(values[j]) ** 2 for j in channels]
+        total = sum(squares, Decimal(0))
+        energy = bias + scale * total
+        power = energy**-beta if beta else Decimal(1)  # also where D is 0 or nan
+        result = x * power
+        cells = {_square(j, values[j]): _text(q) for j, q in zip(channels, squares, strict=True)}
+        cells |= {
+            "scale": f"{spec.scale!r}",
+            "beta": f"{spec.beta!r}",
+            "bias": f"{spec.bias!r}",
+            "window": f"{channels[0]} … {channels[-1]}",
+            "Σ": _text(total),
+            "D": f"{_text(bias)} + {_text(scale)} · {_text(total)} = {_text(energy)}",
+            "D^-beta": f"({_text(energy)})^{_text(-beta)} = {_text(power)}",
+            "y": f"{_text(x)} · {_text(power)} = {_text(result)}",
+        }
+        return Column(
+            spec=spec,
+            channels=channels,
+            squares=tuple(map(float, squares)),
+            sum=float(total),
+            energy=float(energy),
+            power=float(power),
+            result=float(result),
+            cells=cells,
+        )
+
+
+def _position(index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of one output, from 0."""
+    place = index if isinstance(index, (tuple, list)) else (index,)
+    if not all(map(is_integer, place)):
+        raise KindError(f"index must be an integer for each axis, got {index!r}.")
+    if len(place) != len(shape):
+        raise ShapeError(
+            f"index must name one output: {len(shape)} integers for the shape {shape}, "
+            f"got {index!r}."
+        )
+    if not all(-size <= i < size for i, size in zip(place, shape, strict=True)):
+        raise ShapeError(f"index must lie inside the shape {shape}, got {index!r}.")
+    return tuple(operator.index(i) % size for i, size in zip(place, shape, strict=True))
+
+
+def explain(
+    x: Any,
+    index: int | tuple[int, ...],
+    *,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    bias: float = BIAS,
+    channel_window_size: int | tuple[int, int] = RADIUS,
+    spec: LRNSpec | tuple[LRNSpec, ...] | None = None,
+    axis: int | None = None,
+    **foreign: Any,
+) -> Explanation:
+    """One output of `local_response_norm(x, …)` written out, term by term.
+
+        D[c] = bias + scale * sum(x[j]**2 for j in c-before … c+after)
+        y[c] = x[c] * D[c]**-beta
+
+    Parameters
+    ----------
+    x : array or nested lists
+        As for `local_response_norm`.
+    index : tuple of int
+        Which output: an integer for each axis of x; at rank 1 an integer will do.
+    spec : LRNSpec or a tuple of them
+        In place of the four numbers. Several stand side by side.
+    alpha, beta, bias, channel_window_size, axis
+        Those of `local_response_norm`.
+
+    Returns
+    -------
+    An object that prints as a table, ten digits a number. Its `columns`, one for each spec, hold
+    the numbers: channels, squares, sum, energy, power, result. They are computed from the values
+    of x with 60 digits, also where squares leave the range of float64, and rounded once.
+
+    Errors: ShapeError (a ValueError) for an index that is not one output's, else those of
+    `local_response_norm`.
+
+    Source: the formula of Krizhevsky et al. (2012), section 3.3.
+
+    >>> import lrnorm
+    >>> lrnorm.explain([-2.0, -1.0, 0.0, 1.0, 2.0], 4, axis=0)
+    y[4] = x[4] · D^-beta,  D = bias + scale · Σ x[j]²,  channel 4 of 5 on axis 0
+      scale         0.2
+      beta          0.5
+      bias          1.0
+      window        2 … 4
+      x[2]² = (0)²  0
+      x[3]² = (1)²  1
+      x[4]² = (2)²  4
+      Σ             5
+      D             1 + 0.2 · 5 = 2
+      D^-beta       (2)^-0.5 = 0.7071067812
+      y             2 · 0.7071067812 = 1.414213562
+    """
+    if foreign:
+        raise explain_foreign("explain", foreign, (*NUMBERS, "spec", "axis"))
+    several = spec if isinstance(spec, (tuple, list)) else (spec,)
+    if not several:
+        raise KindError(f"spec must be an LRNSpec or several of them, got {spec!r}.")
+    numbers = alpha, beta, bias, channel_window_size
+    specs = [spec_of("explain", *numbers, one, {}) for one in several]
+    front = front_of(x)
+    if front is None:
+        x = array_of_lists(x)
+    shape = tuple(x.shape)
+    axis = resolve_axis(axis, len(shape))
+    # On no channels: the front's check of the dtype.
+    (front or lrnorm.numpy).forward(x[:0, ...], specs[0], axis, dtype=None, out=None)
+    place = _position(index, shape)
+    column = (*place[:axis], slice(None), *place[axis + 1 :])
+    line = x[column]
+    numbers_of = line.tolist() if hasattr(line, "tolist") else (line[c] for c in range(shape[axis]))
+    values = tuple(map(float, numbers_of))
+    return Explanation(
+        index=place,
+        axis=axis,
+        size=shape[axis],
+        values=values,
+        columns=tuple(_column(values, place[axis], one) for one in specs),
+    )

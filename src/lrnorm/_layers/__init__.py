@@ -1,0 +1,1 @@
+"""The layer, its options, operands, devices and information."""

@@ -1,0 +1,57 @@
+"""Where an evaluation is computed: on a GPU, PyTorch takes the arrays there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from lrnorm._spec.errors import DeviceError, MissingDependencyError, ParameterError
+from lrnorm._spec.spec import is_integer
+
+Verb = Callable[..., Any]  # (front, array, …) → array
+
+
+def gpu_number(target_device: Any) -> int | None:
+    """1, 2, … for "GPU" or ("GPU", n); None for "CPU"."""
+    if isinstance(target_device, str) and target_device == "CPU":
+        return None
+    name, number = target_device, 1
+    if isinstance(target_device, (tuple, list)) and len(target_device) == 2:
+        name, number = target_device
+    if isinstance(name, str) and name == "GPU" and is_integer(number) and number > 0:
+        return int(number)
+    raise ParameterError(
+        f"target_device must be 'CPU', 'GPU' or ('GPU', n) with n = 1, 2, …, got {target_device!r}."
+    )
+
+
+def device_of_gpu(number: int) -> str:
+    """PyTorch's name of the n-th GPU; a DeviceError where there is none."""
+    try:
+        torch = import_module("torch")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "target_device='GPU' computes through PyTorch: pip install 'lrnorm[torch]', or write "
+            "target_device='CPU'."
+        ) from error
+    count = torch.cuda.device_count()
+    if number > count:
+        there = f"{count} GPU{'s' * (count != 1)}" if count else "no GPU"
+        raise DeviceError(
+            f"target_device=('GPU', {number}): PyTorch finds {there} here. "
+            "Leave it out, or write target_device='CPU'."
+        )
+    return f"cuda:{number - 1}"
+
+
+def on_gpu(verb: Verb, number: int) -> Verb:
+    """`verb` with its arrays taken to the n-th GPU, and the result taken back."""
+    device = device_of_gpu(number)
+    front = import_module("lrnorm._fronts.torch.front")
+
+    def there_and_back(_: Any, *arrays: Any) -> Any:
+        result = verb(front, *(front.taken_to(device, array) for array in arrays))
+        return front.taken_back(result, arrays[0])
+
+    return there_and_back

@@ -1,0 +1,369 @@
+"""What can be asked of a layer or net: what it is made of.
+
+Properties are one table, each a function of `Facts`, which a layer tells through `_facts()`.
+Whatever has it can be asked: nothing here knows any layer by name.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from lrnorm._spec.errors import KindError, ParameterError, ShapeError
+from lrnorm._spec.spec import is_integer
+
+Shape = tuple[int | None, ...]
+# Names from the outermost net inwards; what is asked itself stands at ().
+Path = tuple[str | int, ...]
+
+
+class Leaf(NamedTuple):
+    """A layer that holds no other layers."""
+
+    layer: Any
+    type: str
+    parameters: Mapping[str, Any]  # of JSON's kinds: they go into TopologyHash
+
+
+class Graph(NamedTuple):
+    """Layers by their paths, and which feeds which."""
+
+    nodes: tuple[Path, ...]
+    edges: tuple[tuple[Path, Path], ...]
+
+
+class Link(NamedTuple):
+    """What leads from one layer to another; None stands for the ports of the whole."""
+
+    source: Path | None
+    target: Path | None
+    source_port: str = "Output"
+    target_port: str = "Input"
+    shape: Shape | None = None
+
+
+class Inner(NamedTuple):
+    """A net inside: its ports, and the values at them, each by the layer that makes it, () for the
+    ports of the whole, and the port there."""
+
+    type: str
+    inputs: Mapping[str, tuple[Path, str]]
+    outputs: Mapping[str, tuple[Path, str]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a layer or net tells about itself; every property is computed from this."""
+
+    type: str
+    expression: str
+    leaves: Mapping[Path, Leaf]
+    links: tuple[Link, ...]  # those into one layer stand in the order of its inputs
+    arrays: Mapping[Path, Any]
+    input_ports: Mapping[str, Shape | None]
+    output_ports: Mapping[str, Shape | None]
+    parts: Mapping[Path, Inner] = field(default_factory=dict)  # nets inside, by path
+
+    @property
+    def edges(self) -> tuple[tuple[Path, Path], ...]:
+        """Between layers, each once."""
+        pairs = [(link.source, link.target) for link in self.links]
+        return tuple(dict.fromkeys((s, t) for s, t in pairs if s is not None and t is not None))
+
+
+def port_shape(port: str, value: Any) -> Shape:
+    """What input= or output= may be: three sizes, None for an unknown one."""
+    if value is None:
+        return (None, None, None)
+    rule = f"port {port!r} expects three sizes (channels, height, width), None for an unknown one"
+    sizes = value if isinstance(value, (tuple, list)) else [value]
+    if not all(size is None or is_integer(size) for size in sizes):
+        raise KindError(f"{rule}; got {value!r}.")
+    if len(sizes) != 3 or any(size is not None and size < 0 for size in sizes):
+        raise ShapeError(f"{rule}; got {value!r}. A batch is not among them: any layer takes one.")
+    return tuple(None if size is None else int(size) for size in sizes)
+
+
+def unified(input: Shape, output: Shape) -> Shape:
+    """The one shape of both ports, from what is known of either."""
+    pairs = list(zip(input, output, strict=True))
+    if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        raise ShapeError(
+            f"ports 'Input' and 'Output' have one shape: got {input} for 'Input' and {output} for "
+            "'Output'. Give one of the two, or None for the sizes to be taken from the other."
+        )
+    return tuple(i if o is None else o for i, o in pairs)
+
+
+def _elements(array: Any) -> int:
+    return math.prod(array.shape)
+
+
+def _distinct(facts: Facts) -> list[Any]:
+    """The arrays, each once however many places use it."""
+    return list({id(array): array for array in facts.arrays.values()}.values())
+
+
+def _total_bytes(facts: Facts) -> int:
+    return sum(int(array.nbytes) for array in _distinct(facts))
+
+
+def _shared_count(facts: Facts) -> int:
+    uses = collections.Counter(id(array) for array in facts.arrays.values())
+    return sum(count > 1 for count in uses.values())
+
+
+def readable_size(count: int) -> str:
+    """A number of bytes with a unit, in steps of 1000.
+
+    >>> readable_size(0), readable_size(999), readable_size(23232), readable_size(27994208)
+    ('0 B', '999 B', '23.2 kB', '28 MB')
+    """
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}"
+
+
+def _topology_hash(facts: Facts) -> str:
+    import graphlib  # here, like others below: `import lrnorm` stays quick
+    import hashlib
+    import json
+
+    def digest(*what: Any) -> str:
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+    # Each layer is told by what it is and by all that leads to it: names and the order in which
+    # layers were written have no part in it.
+    place = {port: i for i, port in enumerate(facts.input_ports)}
+    into: dict[Path | None, list[Link]] = collections.defaultdict(list)
+    for link in facts.links:
+        into[link.target].append(link)
+    shapes: dict[Path, list[list[int]]] = collections.defaultdict(list)
+    for path, array in facts.arrays.items():
+        owner = next(path[:n] for n in range(len(path), -1, -1) if path[:n] in facts.leaves)
+        shapes[owner].append([int(n) for n in array.shape])
+    before = {p: [n.source for n in into[p] if n.source is not None] for p in facts.leaves}
+    digests: dict[Path, str] = {}
+
+    def origin(link: Link) -> list[Any]:
+        if link.source is None:
+            return [place[link.source_port]]
+        return [digests[link.source], link.source_port]
+
+    for path in graphlib.TopologicalSorter(before).static_order():
+        leaf = facts.leaves[path]
+        what = leaf.type, sorted(leaf.parameters.items()), shapes[path]
+        digests[path] = digest(*what, [origin(link) for link in into[path]])
+    return digest(sorted(digests.values()), sorted(map(origin, into[None])))
+
+
+def _above(module: str) -> Any:
+    """What draws and what writes ONNX stand on this file: they are loaded when asked."""
+    from importlib import import_module
+
+    return import_module(module)
+
+
+# Wolfram's names for what goes by another here.
+_ELSEWHERE = {
+    "mxnetnodegraph": "NodeGraph",
+    "mxnetnodegraphplot": "NodeGraphPlot",
+}
+
+_PROPERTIES: dict[str, Callable[[Facts], Any]] = {
+    "Arrays": lambda facts: dict(facts.arrays),
+    "ArraysByteCounts": lambda facts: {p: int(a.nbytes) for p, a in facts.arrays.items()},
+    "ArraysCount": lambda facts: len(facts.arrays),
+    "ArraysDimensions": lambda facts: {p: tuple(a.shape) for p, a in facts.arrays.items()},
+    "ArraysElementCounts": lambda facts: {p: _elements(a) for p, a in facts.arrays.items()},
+    "ArraysList": lambda facts: list(facts.arrays.values()),
+    "ArraysPositionList": lambda facts: list(facts.arrays),
+    "ArraysSizes": lambda facts: {p: readable_size(a.nbytes) for p, a in facts.arrays.items()},
+    "ArraysTotalByteCount": _total_bytes,
+    "ArraysTotalElementCount": lambda facts: sum(map(_elements, _distinct(facts))),
+    "ArraysTotalSize": lambda facts: readable_size(_total_bytes(facts)),
+    "FullSummaryGraphic": lambda facts: _above("lrnorm.net.drawing").drawn(facts, None),
+    "InputForm": lambda facts: facts.expression,
+    "InputPortNames": lambda facts: list(facts.input_ports),
+    "InputPorts": lambda facts: dict(facts.input_ports),
+    "Layers": lambda facts: {path: leaf.layer for path, leaf in facts.leaves.items()},
+    "LayersCount": lambda facts: len(facts.leaves),
+    "LayersGraph": lambda facts: Graph(tuple(facts.leaves), facts.edges),
+    "LayersList": lambda facts: [leaf.layer for leaf in facts.leaves.values()],
+    "LayerTypeCounts": lambda facts: dict(
+        collections.Counter(leaf.type for leaf in facts.leaves.values())
+    ),
+    "NodeGraph": lambda facts: _above("lrnorm.onnx.node_graph").model_of(facts),
+    "NodeGraphPlot": lambda facts: _above("lrnorm.onnx.node_graph").drawing_of(facts),
+    "OutputPortNames": lambda facts: list(facts.output_ports),
+    "OutputPorts": lambda facts: dict(facts.output_ports),
+    "Properties": lambda _: list(_PROPERTIES),
+    # No layer keeps a state from call to call.
+    "RecurrentStatesCount": lambda _: 0,
+    "RecurrentStatesPositionList": lambda _: [],
+    "SharedArraysCount": _shared_count,
+    "SummaryGraphic": lambda facts: _above("lrnorm.net.drawing").drawn(facts, 1),
+    "TopologyHash": _topology_hash,
+}
+
+
+def snake_case(name: str) -> str:
+    """Wolfram's spelling as Python's.
+
+    >>> snake_case("ArraysTotalByteCount")
+    'arrays_total_byte_count'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+_BY_NAME = _PROPERTIES | {snake_case(name): rule for name, rule in _PROPERTIES.items()}
+
+
+def shape_text(shape: Shape | None) -> str:
+    """A shape for people; "?" for what is unknown.
+
+    >>> shape_text((5, None, 1)), shape_text(None), shape_text(())
+    ('5 × ? × 1', '?', 'a number')
+    """
+    if shape is None:
+        return "?"
+    return " × ".join("?" if n is None else str(n) for n in shape) or "a number"
+
+
+def _sizes(ports: Mapping[str, Shape | None]) -> str:
+    return ", ".join(f"{name}: {shape_text(shape)}" for name, shape in ports.items())
+
+
+@dataclass(frozen=True)
+class Report:
+    """A title and lines of (label, value): text when printed, a table in a notebook."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        width = max(len(label) for label, _ in self.lines)
+        return "\n".join(
+            [self.title, *(f"  {label:<{width}}  {value}" for label, value in self.lines)]
+        )
+
+    def _repr_html_(self) -> str:
+        import html
+
+        rows = "".join(
+            f'<tr><th style="text-align:left">{html.escape(label)}</th>'
+            f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+            for label, value in self.lines
+        )
+        return f"<table><caption>{html.escape(self.title)}</caption>{rows}</table>"
+
+
+def _report(facts: Facts) -> Report:
+    return Report(
+        facts.type,
+        (
+            ("layers", str(len(facts.leaves))),
+            ("arrays", str(len(facts.arrays))),
+            ("shared arrays", str(_shared_count(facts))),
+            ("input ports", _sizes(facts.input_ports)),
+            ("output ports", _sizes(facts.output_ports)),
+            ("elements in arrays", str(sum(map(_elements, _distinct(facts))))),
+            ("size of arrays", readable_size(_total_bytes(facts))),
+        ),
+    )
+
+
+def _value(facts: Facts, prop: Any) -> Any:
+    if isinstance(prop, (list, tuple)):
+        return [_value(facts, one) for one in prop]
+    if not isinstance(prop, str):
+        raise KindError(
+            f"a property must be a name or a list of names, got {prop!r}. "
+            'Ask for example "LayersCount" or "layers_count".'
+        )
+    if prop in _BY_NAME:
+        return _BY_NAME[prop](facts)
+    if (ours := _ELSEWHERE.get(prop.replace("_", "").lower())) is not None:
+        raise ParameterError(
+            f"there is no property {prop!r}: the graph of elementary operations is {ours!r} here,"
+            " as ONNX."
+        )
+    import difflib
+
+    plain = {name.lower(): name for name in _PROPERTIES}
+    close = difflib.get_close_matches(prop.replace("_", "").lower(), plain, n=1)
+    guess = f"did you mean {plain[close[0]]!r}? " if close else ""
+    raise ParameterError(
+        f"there is no property {prop!r}: {guess}Those that exist, each also in the manner of "
+        f"layers_count: {', '.join(_PROPERTIES)}."
+    )
+
+
+def information(layer: Any, prop: Any = None) -> Any:
+    """What a layer or net is made of: a report, or the value of one property.
+
+        information(layer)                  a report that prints as text and as HTML in a notebook
+        information(layer, "LayersCount")   one value; "layers_count" is the same
+        information(layer, [p, q, …])       a list of values
+        information([layer, net, …], …)     a list of answers
+
+    Properties (``information(layer, "Properties")`` lists them):
+
+    Arrays, ArraysList, ArraysPositionList
+        Trainable and fixed arrays: by path, as a list, their paths.
+    ArraysCount, ArraysDimensions, ArraysElementCounts, ArraysByteCounts, ArraysSizes
+        Their number; by path: shape, elements, bytes, bytes with a unit.
+    ArraysTotalElementCount, ArraysTotalByteCount, ArraysTotalSize, SharedArraysCount
+        Totals, in which an array used at several places counts once; how many such arrays.
+    InputPorts, OutputPorts, InputPortNames, OutputPortNames
+        Name → shape, with None for an unknown size; the names.
+    Layers, LayersList, LayersCount, LayerTypeCounts, LayersGraph
+        Layers that hold no others: by path, as a list, their number, name of the type → number,
+        (nodes, edges) in paths. A path is a tuple of names; a bare layer stands at ().
+    InputForm
+        The expression that builds it.
+    SummaryGraphic, FullSummaryGraphic
+        A drawing of the layers, with nets inside as one box each, or laid open. It shows itself in
+        notebooks; `.svg` is its text, `.save("net.png")` and `.save("net.svg")` write it.
+    NodeGraph, NodeGraphPlot
+        The graph of elementary operations as an onnx.ModelProto, of batches of any length, and its
+        drawing. A layer that ONNX cannot say is a ParameterError that names it.
+    RecurrentStatesCount, RecurrentStatesPositionList
+        0 and empty: no layer is recurrent.
+    TopologyHash
+        A short text, the same in every process, equal for equal layer types, layer parameters,
+        edges and shapes of arrays. Names and the sizes of ports have no part in it.
+
+    Errors: an unknown property is a ParameterError (a ValueError) that lists those which exist;
+    what is no layer is a KindError (a TypeError).
+
+    Source: Wolfram's Information[net, prop].
+
+    >>> import lrnorm
+    >>> layer = lrnorm.LocalResponseNormalizationLayer(input=(5, 2, None))
+    >>> lrnorm.information(layer)
+    LocalResponseNormalizationLayer
+      layers              1
+      arrays              0
+      shared arrays       0
+      input ports         Input: 5 × 2 × ?
+      output ports        Output: 5 × 2 × ?
+      elements in arrays  0
+      size of arrays      0 B
+    >>> lrnorm.information(layer, ["LayersCount", "input_ports"])
+    [1, {'Input': (5, 2, None)}]
+    """
+    if isinstance(layer, (list, tuple)):
+        return [information(one, prop) for one in layer]
+    if isinstance(layer, type) or not hasattr(layer, "_facts"):
+        raise KindError(
+            f"information tells about a layer or a list of layers, got {layer!r}. "
+            "Make one first: information(LocalResponseNormalizationLayer())."
+        )
+    facts = layer._facts()
+    return _report(facts) if prop is None else _value(facts, prop)

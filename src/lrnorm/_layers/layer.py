@@ -1,0 +1,349 @@
+"""The layer of the seed: the normalization of (channels, height, width) with named ports.
+
+    y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
+
+What is fed to a port, alone or in a list, is told apart here; the fronts compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from functools import partial
+from typing import Any, Never, Self
+
+import lrnorm.numpy
+from lrnorm._function.dispatch import Front
+from lrnorm._layers.devices import gpu_number, on_gpu
+from lrnorm._layers.information import Facts, Leaf, Link, Shape, port_shape, unified
+from lrnorm._layers.operand import Operand, told_of
+from lrnorm._layers.options import EVALUATION_OPTIONS, PRECISIONS, check_evaluation, explain_option
+from lrnorm._spec.errors import ShapeError
+from lrnorm._spec.spec import LRNSpec, spec_from_keywords, window_ends
+
+__all__ = ["LocalResponseNormalizationLayer"]
+
+_CONSTRUCTION = {"alpha": 1.0, "beta": 0.5, "bias": 1.0, "channel_window_size": 2, "input": None}
+_WORDS = (*_CONSTRUCTION, "output")
+
+# What the function takes and a layer has no need of: the way there.
+_AXIS = "a layer's channels come first. For others: lrnorm.local_response_norm(x, axis={value!r})"
+_SPEC = "write channel_window_size=(before, after), alpha=scale * (before + after + 1)"
+_ELSEWHERE = {
+    **dict.fromkeys(("axis", "dim", "channel_axis"), _AXIS),
+    **dict.fromkeys(("spec", "scale", "before", "after"), _SPEC),
+}
+
+
+class LocalResponseNormalizationLayer:
+    """A net layer that divides each value by the energy of its neighbouring channels.
+
+        D[c] = bias + alpha/(before + after + 1) * sum(x[j]**2 for j in c-before … c+after)
+        y[c] = x[c] * D[c]**-beta
+
+    Channels beyond either end count as zero; the divisor of alpha stays the same there.
+
+    Parameters
+    ----------
+    alpha, beta, bias : float
+        Any finite numbers.
+    channel_window_size : int or (int, int)
+        A radius: 2 averages over 5 channels. A pair (before, after) gives a window that leans.
+    input, output : (int or None, int or None, int or None)
+        (channels, height, width) at the ports "Input" and "Output", None for an unknown size,
+        which is free. Both ports have one shape: either says it, and both given must agree.
+
+    A layer is immutable, equal by value, hashable and picklable; its repr evaluates back.
+    `layer.spec` is its LRNSpec; `layer.input`, `layer.output` and `layer.ports` tell shapes.
+
+    Errors: ParameterError, ShapeError (ValueErrors) and KindError (a TypeError).
+
+    Source: Wolfram's LocalResponseNormalizationLayer; Krizhevsky et al. (2012), section 3.3.
+
+    >>> import numpy as np
+    >>> from lrnorm import LocalResponseNormalizationLayer
+    >>> layer = LocalResponseNormalizationLayer(input=(5, 1, 1))
+    >>> layer
+    LocalResponseNormalizationLayer(alpha=1.0, beta=0.5, bias=1.0, channel_window_size=2, \
+input=(5, 1, 1))
+    >>> layer(np.array([-2.0, -1.0, 0.0, 1.0, 2.0]).reshape(5, 1, 1)).ravel().round(4)
+    array([-1.4142, -0.6742,  0.    ,  0.6742,  1.4142])
+    >>> layer.replace(alpha=0.0, input=None)([[[3.0]]])
+    [[[3.0]]]
+    """
+
+    alpha: float
+    beta: float
+    bias: float
+    channel_window_size: int | tuple[int, int]
+    spec: LRNSpec
+    input: Shape
+
+    _construction_options = _CONSTRUCTION
+    _evaluation_options = EVALUATION_OPTIONS
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        bias: float = 1.0,
+        channel_window_size: int | tuple[int, int] = 2,
+        input: tuple[int | None, ...] | None = None,
+        output: tuple[int | None, ...] | None = None,
+        **foreign: Any,
+    ) -> None:
+        if foreign:
+            raise explain_option(type(self).__name__, foreign, _WORDS, (), _ELSEWHERE)
+        spec = spec_from_keywords(alpha, beta, bias, channel_window_size)
+        before, after = window_ends(channel_window_size)
+        self.__dict__.update(
+            alpha=float(alpha),
+            beta=spec.beta,
+            bias=spec.bias,
+            channel_window_size=before if before == after else (before, after),
+            spec=spec,
+            input=unified(port_shape("Input", input), port_shape("Output", output)),
+        )
+
+    @classmethod
+    def from_convention(cls, name: str, /, *, input: Any = None, **words: Any) -> Self:
+        """The layer for these words of a framework, as `lrnorm.conventions.read` takes them.
+
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> LocalResponseNormalizationLayer.from_convention("torch", size=4, alpha=1.0)
+        LocalResponseNormalizationLayer(alpha=1.0, beta=0.75, bias=1.0, channel_window_size=(2, 1))
+        """
+        from lrnorm.conventions.translation import (
+            layer_arguments,  # the table is loaded where it is asked for
+        )
+
+        return cls(**layer_arguments(name, words), input=input)
+
+    def _arguments(self) -> dict[str, Any]:
+        """The keywords that build this layer."""
+        arguments = {name: getattr(self, name) for name in _CONSTRUCTION}
+        if self.input == (None, None, None):
+            del arguments["input"]
+        return arguments
+
+    def __repr__(self) -> str:
+        words = ", ".join(f"{name}={value!r}" for name, value in self._arguments().items())
+        return f"{type(self).__name__}({words})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._arguments() == other._arguments()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._arguments().items()))
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        return partial(type(self), **self._arguments()), ()
+
+    def __setattr__(self, name: str, value: Any) -> Never:
+        raise FrozenInstanceError(
+            f"a layer does not change, {name!r} cannot be set: "
+            "layer.replace(alpha=2.0) gives another layer."
+        )
+
+    def __delattr__(self, name: str) -> Never:
+        raise FrozenInstanceError(f"a layer does not change, {name!r} cannot be deleted.")
+
+    def replace(self, **changes: Any) -> Self:
+        """Another layer, with these arguments of the class in place of its own.
+
+        `input` and `output` are one shape: either replaces it, and None forgets it.
+
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> LocalResponseNormalizationLayer().replace(alpha=2.0)
+        LocalResponseNormalizationLayer(alpha=2.0, beta=0.5, bias=1.0, channel_window_size=2)
+        """
+        arguments = self._arguments()
+        if "output" in changes:
+            arguments.pop("input", None)
+        return type(self)(**(arguments | changes))
+
+    @property
+    def output(self) -> Shape:
+        """The shape of the port "Output", which is that of "Input"."""
+        return self.input
+
+    @property
+    def ports(self) -> dict[str, Shape]:
+        """Name → shape of each port, None for an unknown size; "Input" first."""
+        return {"Input": self.input, "Output": self.output}
+
+    def _facts(self) -> Facts:
+        name = type(self).__name__
+        # Adding 0.0 makes -0.0, which is equal to 0.0, the same text.
+        numbers = {n: getattr(self, n) + 0.0 for n in ("alpha", "beta", "bias")}
+        window = [self.spec.before, self.spec.after]
+        return Facts(
+            type=name,
+            expression=repr(self),
+            leaves={(): Leaf(self, name, numbers | {"channel_window_size": window})},
+            links=(
+                Link(None, (), "Input", "Input", self.input),
+                Link((), None, "Output", "Output", self.output),
+            ),
+            arrays={},
+            input_ports={"Input": self.input},
+            output_ports={"Output": self.output},
+        )
+
+    def __call__(
+        self,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        net_evaluation_mode: str = "Test",
+        random_seeding: int | str | None = None,
+        target_device: str | tuple[str, int] = "CPU",
+        working_precision: str | None = None,
+        **foreign: Any,
+    ) -> Any:
+        """y[c] = x[c] * (bias + alpha/(before + after + 1) * sum(x[j]**2))**-beta
+
+        x is one of
+
+            an array of rank 3, (channels, height, width)           → an array of its kind, dtype
+            an array of rank 4: a batch                             → an array
+            a list or tuple of arrays of rank 3, sizes may differ   → a list of arrays
+            nested lists of three levels, or of four: a batch       → nested lists
+            {"Input": any of these}                                 → the same as without
+
+        and each example gives what it gives alone.
+
+        Options
+        -------
+        batch_size : int or None
+            Compute an array of rank 4 in pieces of that many: memory beyond the output is that of
+            one piece. None: at once. Lists go one by one in any case.
+        net_evaluation_mode : "Test" or "Train"
+            Both compute the same: this layer does nothing else while training.
+        random_seeding : None, int, "Inherited" or "Automatic"
+            Has no effect: nothing here is random.
+        target_device : "CPU", "GPU" or ("GPU", n)
+            A GPU computes through PyTorch, which takes NumPy arrays, lists and tensors there and
+            the result back. A DeviceError (a RuntimeError) where there is none.
+        working_precision : None, "Real16", "Real32", "Real64" or "Mixed"
+            None is the input's own. A name converts the input, then computes and returns in that
+            type; "Mixed" returns 16 bits from 32-bit arithmetic.
+
+        Errors: ShapeError (a ValueError) for a rank or size, KindError (a TypeError) for a dtype,
+        both with the port's name; ParameterError (a ValueError) for an option.
+
+        >>> import numpy as np
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> x = np.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+        >>> [y.round(4).ravel().tolist() for y in LocalResponseNormalizationLayer()([x, -x])]
+        [[0.513, 1.026, 1.539], [-0.513, -1.026, -1.539]]
+        """
+        if foreign:
+            raise explain_option("layer", foreign, tuple(EVALUATION_OPTIONS), _WORDS, _ELSEWHERE)
+        check_evaluation(
+            batch_size, net_evaluation_mode, random_seeding, target_device, working_precision
+        )
+        computing, result = PRECISIONS[working_precision]
+
+        def forward(front: Front, x: Any) -> Any:
+            if computing is not None:
+                x = front.converted(x, computing)
+            return front.forward(x, self.spec, x.ndim - 3, dtype=result, out=None)
+
+        def in_pieces(front: Front, x: Any) -> Any:
+            if batch_size is None or x.ndim == 3 or x.shape[0] <= batch_size:
+                return forward(front, x)
+            ends = ((i, min(i + batch_size, x.shape[0])) for i in range(0, x.shape[0], batch_size))
+            return front.joined((forward(front, x[i:j, ...]) for i, j in ends), x)
+
+        gpu = gpu_number(target_device)
+        verb = in_pieces if gpu is None else on_gpu(in_pieces, gpu)
+        return self._map(verb, Operand(x, "Input"))
+
+    def vjp(self, x: Any, grad_output: Any = None, **foreign: Any) -> Any:
+        """dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
+
+        with s = alpha/(before + after + 1) and m over the mirrored window: the gradient of
+        sum(g * layer(x)). g is `grad_output`, of the form and shape of x; {"Output": g} is g, and
+        None stands for ones. x, errors, and the form, kind and dtype of dx are those of a call.
+        Source: the derivative of the formula; Wolfram's NetPortGradient["Input"].
+
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> dx = LocalResponseNormalizationLayer().vjp([[[1.0]], [[2.0]], [[3.0]]])
+        >>> [round(row[0][0], 4) for row in dx]
+        [0.351, 0.189, 0.027]
+        """
+        if foreign:
+            raise explain_option("layer.vjp", foreign, ("x", "grad_output"), _WORDS, _ELSEWHERE)
+        operands = [Operand(x, "Input")]
+        if grad_output is not None:
+            operands.append(Operand(grad_output, "Output", "the gradient at "))
+        return self._map(
+            lambda front, x, g=None: front.vjp(
+                x, front.ones_like(x) if g is None else g, self.spec, x.ndim - 3
+            ),
+            *operands,
+        )
+
+    def jvp(self, x: Any, tangent: Any, **foreign: Any) -> Any:
+        """dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
+
+        with s = alpha/(before + after + 1) and j over the window of c: the derivative of layer(x)
+        along t, the `tangent`, of the form and shape of x; {"Input": t} is t. x, errors, and the
+        form, kind and dtype of dy are those of a call. Source: the derivative of the formula.
+
+        >>> from lrnorm import LocalResponseNormalizationLayer
+        >>> x, t = [[[1.0]], [[2.0]], [[3.0]]], [[[1.0]], [[1.0]], [[1.0]]]
+        >>> [round(row[0][0], 4) for row in LocalResponseNormalizationLayer().jvp(x, t)]
+        [0.351, 0.189, 0.027]
+        """
+        if foreign:
+            raise explain_option("layer.jvp", foreign, ("x", "tangent"), _WORDS, _ELSEWHERE)
+        return self._map(
+            lambda front, x, t: front.jvp(x, t, self.spec, x.ndim - 3),
+            Operand(x, "Input"),
+            Operand(tangent, "Input", "the tangent at "),
+        )
+
+    def _map(self, verb: Callable[..., Any], *operands: Operand) -> Any:
+        """verb(front, array, …), example by example where the first operand is a list of them."""
+        operands = tuple(operand.taken_out() for operand in operands)
+        if not operands[0].holds_examples():
+            return self._compute(verb, *operands)
+        count = len(operands[0].value)
+        lists = (operand.examples(count) for operand in operands)
+        return [self._compute(verb, *each) for each in zip(*lists, strict=True)]
+
+    def _compute(self, verb: Callable[..., Any], *operands: Operand) -> Any:
+        fronts, arrays = zip(*(operand.array() for operand in operands), strict=True)
+        front: Front = fronts[0] or lrnorm.numpy
+        shape = tuple(arrays[0].shape)
+        self._check(shape, operands[0].where, fronts[0] is not None and not operands[0].item)
+        for operand, array in zip(operands, arrays, strict=True):
+            if tuple(array.shape) != shape:
+                raise ShapeError(
+                    f"{operand.where} expects the shape of the input, {shape}, "
+                    f"got {tuple(array.shape)}."
+                )
+            # On no channels: the front's check of the dtype, in the name of this port and before
+            # a conversion spoils the values in silence.
+            with told_of(operand.where):
+                front.forward(array[:0, ...], self.spec, 0, dtype=None, out=None)
+        result = verb(front, *arrays)
+        return result if fronts[0] else result.tolist()
+
+    def _check(self, shape: tuple[int, ...], where: str, may_be_batch: bool) -> None:
+        if len(shape) != 3 and not (may_be_batch and len(shape) == 4):
+            batch = ", or a batch of them of rank 4" if may_be_batch else ""
+            raise ShapeError(
+                f"{where} expects an array of rank 3, (channels, height, width){batch}, got rank "
+                f"{len(shape)}, shape {shape}. For another: lrnorm.local_response_norm(x, axis=…)."
+            )
+        if any(n not in (None, m) for n, m in zip(self.input, shape[-3:], strict=True)):
+            raise ShapeError(
+                f"{where} expects (channels, height, width) = {self.input}, got {shape[-3:]}. "
+                "layer.replace(input=None) takes any size."
+            )

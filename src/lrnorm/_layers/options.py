@@ -1,0 +1,121 @@
+"""The options of layers and nets: two tables that each holds, and what their values may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lrnorm._function.dispatch import explain_foreign
+from lrnorm._layers.devices import gpu_number
+from lrnorm._layers.information import snake_case
+from lrnorm._spec.errors import KindError, ParameterError
+from lrnorm._spec.spec import is_integer
+
+EVALUATION_OPTIONS: dict[str, Any] = {
+    "batch_size": None,
+    "net_evaluation_mode": "Test",
+    "random_seeding": None,
+    "target_device": "CPU",
+    "working_precision": None,
+}
+
+# working_precision → (the dtype computed in, the dtype returned); None leaves it to the input.
+PRECISIONS: dict[str | None, tuple[str | None, str | None]] = {
+    None: (None, None),
+    "Real16": ("float16", "float16"),
+    "Real32": ("float32", "float32"),
+    "Real64": ("float64", "float64"),
+    "Mixed": ("float32", "float16"),
+}
+
+
+def options(layer: Any) -> dict[str, Any]:
+    """options(class) → how a layer is made, options(layer) → how it is evaluated: the defaults.
+
+    The names are keywords of the class and of a call, ``layer(x, batch_size=8)``. The result is a
+    dict of its own. `output`, which the class takes too, is another word for `input`.
+
+    Errors: KindError (a TypeError) for what is neither a layer nor a class of layers.
+
+    Source: Wolfram's Options[LocalResponseNormalizationLayer] and Options[layer].
+
+    >>> import lrnorm
+    >>> lrnorm.options(lrnorm.LocalResponseNormalizationLayer)
+    {'alpha': 1.0, 'beta': 0.5, 'bias': 1.0, 'channel_window_size': 2, 'input': None}
+    >>> lrnorm.options(lrnorm.LocalResponseNormalizationLayer())["target_device"]
+    'CPU'
+    """
+    kind = "construction" if isinstance(layer, type) else "evaluation"
+    found = getattr(layer, f"_{kind}_options", None)
+    if found is None:
+        raise KindError(
+            f"options tells about a layer or a class of layers, got {layer!r}. "
+            "Try options(LocalResponseNormalizationLayer)."
+        )
+    return dict(found)
+
+
+def explain_option(
+    function: str,
+    words: dict[str, Any],
+    known: tuple[str, ...],
+    fixed: tuple[str, ...],
+    elsewhere: Mapping[str, str],
+) -> KindError:
+    """The error for keywords that `function` does not have, with what to write instead: `known`
+    are its own, `fixed` those that making the layer takes, `elsewhere` holds hints."""
+    word, value = next(iter(words.items()))
+    ours = snake_case(word)
+    owner = "net" if function.lower().startswith("net") else "layer"
+    if ours in known:
+        hint = f"write {ours}={value!r}"
+    elif ours in fixed:
+        hint = f"it is fixed when the {owner} is made, {owner}.replace({ours}={value!r})"
+    elif ours in EVALUATION_OPTIONS:
+        hint = f"it belongs to an evaluation, {owner}(x, {ours}={value!r})"
+    elif word in elsewhere:
+        hint = elsewhere[word].format(value=value)
+    else:
+        return explain_foreign(function, words, known)
+    return KindError(f"{function}() has no argument {word!r}: {hint}.")
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str | None, ...]) -> None:
+    if not (value is None or isinstance(value, str)) or value not in allowed:
+        names = ", ".join(map(repr, allowed[:-1]))
+        raise ParameterError(f"{name} must be {names} or {allowed[-1]!r}, got {value!r}.")
+
+
+def check_evaluation(
+    batch_size: Any,
+    net_evaluation_mode: Any,
+    random_seeding: Any,
+    target_device: Any,
+    working_precision: Any,
+) -> None:
+    """Refuse what the options of an evaluation cannot be."""
+    if batch_size is not None and not (is_integer(batch_size) and batch_size > 0):
+        raise (ParameterError if is_integer(batch_size) else KindError)(
+            f"batch_size must be a positive integer or None, got {batch_size!r}. "
+            "None computes the whole batch at once."
+        )
+    _one_of("net_evaluation_mode", net_evaluation_mode, ("Test", "Train"))
+    if not is_integer(random_seeding):
+        seeds = (None, "Inherited", "Automatic")
+        _one_of("random_seeding, unless an integer,", random_seeding, seeds)
+    _one_of("working_precision", working_precision, tuple(PRECISIONS))
+    gpu_number(target_device)
+
+
+def learnable_names(learnable: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Which of the numbers a layer learns: `learnable` is True, False, a name or several."""
+    if isinstance(learnable, bool):
+        return names if learnable else ()
+    rule = f"learnable must be True, False or names among {', '.join(names)}"
+    if not isinstance(learnable, Iterable):
+        raise KindError(f"{rule}, got {learnable!r}.")
+    wanted = (learnable,) if isinstance(learnable, str) else tuple(learnable)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise ParameterError(f"{rule}, got {unknown[0]!r}.")
+    return tuple(name for name in names if name in wanted)

@@ -1,0 +1,237 @@
+"""`lrnorm apply`: normalize an array or a picture, or show what that would change."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lrnorm._layers.information import snake_case
+from lrnorm._spec.errors import ParameterError
+from lrnorm.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from lrnorm._spec.spec import LRNSpec
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number such as 0.75, got {text!r}") from None
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be an integer such as -1, got {text!r}") from None
+
+
+def _window(text: str) -> int | tuple[int, int]:
+    try:
+        ends = [int(part) for part in text.split(",")]
+    except ValueError:
+        ends = []
+    if len(ends) == 1:
+        return ends[0]
+    if len(ends) == 2:
+        return ends[0], ends[1]
+    raise argparse.ArgumentTypeError(
+        f"must be a radius such as 2, or a pair BEFORE,AFTER such as 2,1, got {text!r}"
+    )
+
+
+_NUMBERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "--alpha": (_number, "A", "default 1"),
+    "--beta": (_number, "B", "default 0.5"),
+    "--bias": (_number, "K", "default 1"),
+    "--channel-window-size": (_window, "R", "a radius, or BEFORE,AFTER; default 2"),
+    "--axis": (_integer, "N", "axis of the channels; default: third from last, at rank 3 and 4"),
+}
+
+
+# Words of other frameworks, and how to say the same with options.
+_FOREIGN = {
+    "size": "a width in PyTorch: here --channel-window-size {radius}, or "
+    "--convention torch --set size={value}",
+    "local_size": "a width in Caffe: here --channel-window-size {radius}, or "
+    "--convention caffe --set local_size={value}",
+    "nsize": "a width in MXNet: here --channel-window-size {radius}, or "
+    "--convention mxnet --set nsize={value}",
+    "n": "a width in the AlexNet paper, which does not divide alpha by it: here "
+    "--convention alexnet_paper --set n={value}",
+    "depth_radius": "TensorFlow's word, which does not divide alpha by the width: here "
+    "--convention tensorflow --set depth_radius={value}",
+    **dict.fromkeys(("k", "knorm", "kappa"), "called bias here: --bias {value}"),
+    "scale": "alpha divided by the width of the window: here --alpha, undivided",
+    **dict.fromkeys(("before", "after"), "an end of the window: here --channel-window-size B,A"),
+    **dict.fromkeys(("dim", "channel_axis"), "called axis here: --axis N, a number"),
+    "data_format": "said by an axis here: --axis -1 for channels last, --axis 1 for channels first",
+}
+
+
+def _foreign(said: str, words: list[str]) -> str | None:
+    """What an option or KEY=VALUE that another framework has is called here."""
+    option, _, value = said.partition("=")
+    if not value:
+        value = next(iter(words[words.index(said) + 1 :]), "VALUE")
+    word = snake_case(option.lstrip("-")).replace("-", "_")
+    ours = "--" + word.replace("_", "-")
+    if ours in _NUMBERS:
+        return f"there is no {option}: write {ours} {value}"
+    if word not in _FOREIGN:
+        return None
+    odd = value.isdecimal() and int(value) > 1 and int(value) % 2 == 1
+    radius = int(value) // 2 if odd else "R, where the width is 2R + 1"
+    return f"there is no {option}: {word} is " + _FOREIGN[word].format(value=value, radius=radius)
+
+
+def _join_negatives(words: list[str]) -> list[str]:
+    """`--alpha -1e-4` as `--alpha=-1e-4`: argparse takes the number for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in _NUMBERS and word[:1] == "-" and word[1:2].isdigit():
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def run(words: list[str]) -> int:
+    parser = Parser(
+        prog="lrnorm apply",
+        description="Normalize an array or a picture: y = x · (bias + alpha/(2R+1) · Σ x²)^-beta, "
+        "the sum over the R neighbouring channels on either side. Without -o nothing is written, "
+        "and a table shows before and after.",
+        epilog="Files: .npy .npz .zarr .png .jpg. A picture is read as (channels, height, width) "
+        "in 0 … 1, without its transparency, and written with its largest value at 255. A .npy or "
+        ".zarr goes through in pieces; into a .zarr, a run that was interrupted goes on.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="PICTURE-OR-ARRAY")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the result here")
+    for name, (kind, metavar, text) in _NUMBERS.items():
+        parser.add_argument(name, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS)
+    parser.add_argument(
+        "--convention",
+        metavar="NAME",
+        help="take the numbers in a framework's words, given by --set, in place of those above",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a word of the convention, such as local_size=5; may be repeated",
+    )
+    parser.add_argument("--dtype", metavar="TYPE", help="of the result, for example float32")
+    parser.add_argument(
+        "--key",
+        action="append",
+        metavar="NAME",
+        help="of an .npz, normalize this array; may be repeated. Without it: every array",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have a Dask cluster do the pieces of a .zarr, for example tcp://10.0.0.1:8786",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw before and after (.png .pdf .svg)")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    words = _join_negatives(words)
+    given, unknown = parser.parse_known_args(words)
+    if unknown:
+        everything = f"unrecognized arguments: {' '.join(unknown)}"
+        parser.error(_foreign(unknown[0], words) or everything)
+    options = vars(given)
+    if given.scheduler is not None and given.output is None:
+        parser.error("--scheduler hands out what -o writes: give both")
+    spec = _spec(given)
+    work = {
+        "spec": spec,
+        "axis": options.get("axis"),
+        "dtype": given.dtype,
+        "keys": given.key,
+        "progress": _bar_wanted(),
+    }
+    if given.plot is None:
+        print(_normalize(given, work))
+        return 0
+    return _apply_and_draw(given, work)
+
+
+def _spec(given: argparse.Namespace) -> LRNSpec:
+    """From --alpha and the like, or from --convention and --set."""
+    from lrnorm._spec.spec import LRNSpec
+
+    options = vars(given)
+    words = {option: option[2:].replace("-", "_") for option in _NUMBERS if option != "--axis"}
+    numbers = {word: options[word] for word in words.values() if word in options}
+    if given.convention is None:
+        if given.set:
+            raise ParameterError(
+                f"--set {given.set[0]} is a word of a framework: say which with --convention NAME."
+            )
+        return LRNSpec.from_keywords(**numbers)
+    if numbers:
+        both = ", ".join(option for option, word in words.items() if word in numbers)
+        raise ParameterError(
+            f"--convention replaces {both}: give its own words with --set KEY=VALUE."
+        )
+    from lrnorm import conventions
+    from lrnorm.cli.convert import keywords
+
+    return conventions.read(given.convention, **keywords(given.set))
+
+
+def _apply_and_draw(given: argparse.Namespace, work: dict[str, Any]) -> int:
+    from lrnorm import files, plot
+
+    drawing = os.path.realpath(given.plot)
+    if drawing in {os.path.realpath(name) for name in (given.source, given.output) if name}:
+        raise ParameterError(f"--plot must be a file of its own, got {given.plot} twice.")
+    kind = plot.file_kind(given.plot)
+    with files.writing(given.plot, overwrite=given.force) as stream:
+        x = files.first(given.source, keys=given.key, axis=work["axis"])
+        plot.overview(x, work["spec"], axis=work["axis"]).savefig(stream, format=kind, dpi=120)
+        text = _normalize(given, work)
+    print(text)
+    print(f"wrote {given.plot}: the drawing")
+    return 0
+
+
+def _normalize(given: argparse.Namespace, work: dict[str, Any]) -> str:
+    from lrnorm import files
+
+    if given.output is not None:
+        work |= {"overwrite": given.force, "scheduler": given.scheduler}
+        return files.apply(given.source, given.output, **work)
+    return _table(given.source, files.summarize(given.source, **work), work["spec"])
+
+
+def _bar_wanted() -> bool:
+    from importlib.util import find_spec
+
+    return sys.stderr.isatty() and find_spec("rich") is not None
+
+
+def _table(source: str, changes: Any, spec: LRNSpec) -> str:
+    from lrnorm.files.formats import shape_text
+
+    lines = []
+    for change in changes:
+        name = f"{source}[{change.name}]" if change.name else source
+        lines.append(f"{name}, channels on axis {change.axis}, {spec}")
+        lines.append(f"  {'':<10} {'before':>20} {'after':>20}")
+        pair = change.before, change.after
+        rows = [("shape", [shape_text(side.shape) for side in pair])]
+        rows.append(("dtype", [side.dtype for side in pair]))
+        for row in ("min", "max", "mean", "std"):
+            rows.append((row, [f"{getattr(side, row):.6g}" for side in pair]))
+        if change.before.not_finite or change.after.not_finite:
+            rows.append(("nan or inf", [str(side.not_finite) for side in pair]))
+        lines += [f"  {row:<10} {before:>20} {after:>20}" for row, (before, after) in rows]
+    return "\n".join([*lines, "nothing written: -o FILE writes the result"])

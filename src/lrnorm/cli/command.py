@@ -1,0 +1,108 @@
+"""The command `lrnorm`: a row in _COMMANDS and a module of this folder for each subcommand."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from importlib import import_module
+
+from lrnorm._spec.errors import LRNormError
+from lrnorm.cli.parser import Parser
+
+FAILED = 2
+INTERRUPTED = 130  # what shells report for Ctrl-C
+BROKEN_PIPE = 141  # and for a reader that has gone
+
+# What errors advise in Python, and the options that say the same.
+_ADVICE = {
+    "for example axis=-1.": "for example --axis -1.",
+    "Use spec=LRNSpec(…, before=0, after=0)": "Use --convention torch --set size=1",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command with these words (default: those of the process); the result is the status.
+
+    0 is success. 2 is bad input: one line on stderr says what is wrong. 130 is Ctrl-C.
+
+    >>> status = main(["--version"])  # doctest: +ELLIPSIS
+    lrnorm ...
+    >>> status
+    0
+    """
+    words = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a strange file name must not stop an answer
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe can still be answered
+    except SystemExit as stop:  # argparse, after --help
+        return stop.code if isinstance(stop.code, int) else FAILED
+    except KeyboardInterrupt as stop:  # what goes on later says so
+        return _failed(f"interrupted; {str(stop) or 'no unfinished output is left'}.", INTERRUPTED)
+    except BrokenPipeError:
+        _drop_stdout()
+        return BROKEN_PIPE
+    except LRNormError as error:
+        message = str(error)
+        for python, option in _ADVICE.items():
+            message = message.replace(python, option)
+        return _failed(message)
+    except MemoryError as error:
+        return _failed(f"not enough memory: {error}")
+    except OSError as error:  # of stdout: those of files are LRNormErrors
+        _drop_stdout()
+        return _failed(f"the output cannot be written: {error}")
+
+
+def _failed(message: str, status: int = FAILED) -> int:
+    print("lrnorm:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def _drop_stdout() -> None:
+    """Keep the interpreter from flushing into a closed pipe, and complaining, at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _run(words: list[str]) -> int:
+    if words and words[0] in _COMMANDS:
+        status: int = import_module(f"lrnorm.cli.{words[0]}").run(words[1:])
+        return status
+    parser = Parser(
+        prog="lrnorm",
+        description="Local Response Normalization of arrays and pictures.",
+        epilog="commands:\n"
+        + "".join(f"  {name:<8} {text}\n" for name, text in _COMMANDS.items())
+        + "\nlrnorm COMMAND --help says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    if words and not words[0].startswith("-"):
+        parser.error(f"there is no command {words[0]!r}: choose {' or '.join(_COMMANDS)}")
+    given = parser.parse_args(words)
+    if given.version:
+        from importlib.metadata import version
+
+        print("lrnorm", version("lrnorm"))
+    else:
+        parser.print_help()
+    return 0
+
+
+# Subcommand → its line in the help. Each is a module of this folder with a function `run`.
+_COMMANDS = {
+    "apply": "normalize an array or a picture, or show what that would change",
+    "convert": "the words of one framework in those of another, as the call to paste",
+    "bench": "measure the speed here, against copying and against others",
+    "inspect": "every LRN of an ONNX model, and where runtimes disagree",
+    "demo": "the whole story on a real photograph, in seconds",
+}

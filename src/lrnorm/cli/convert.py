@@ -1,0 +1,90 @@
+"""`lrnorm convert`: the words of one framework in those of another, as the call to paste."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from string import Template
+from typing import Any
+
+from lrnorm import conventions
+from lrnorm._spec.errors import ParameterError
+from lrnorm.cli.parser import Parser
+from lrnorm.conventions.measures import Row
+from lrnorm.conventions.translation import place, row_of
+
+
+def keywords(pairs: Iterable[str]) -> dict[str, Any]:
+    """key=value texts as keywords; a value that is no number, list or boolean stays text.
+
+    >>> words(["size=5", "alpha=1e-4", "is_scaled=true"])
+    {'size': 5, 'alpha': 0.0001, 'is_scaled': True}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (key and equals and text):
+            raise ParameterError(f"a word is given as key=value, such as size=5, got {pair!r}.")
+        if key in found:
+            raise ParameterError(f"{key} is given twice, the second time as {pair!r}.")
+        found[key] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def report(source: str, target: str, given: Mapping[str, Any]) -> str:
+    """What `given` means, where the channels are in the target, and the call to paste there."""
+    spec = conventions.read(source, **given)
+    said = conventions.write(target, spec)
+    there = conventions.read(target, **said)
+    lines = [str(spec), f"channels: {_move(row_of(source)[1], row_of(target)[1])}"]
+    if there != spec:
+        lines.append(f"scale: {there.scale!r}, the nearest to {spec.scale!r} that can be said")
+    if remark := conventions.describe(target).remark:
+        lines.append(
+            f"note: {target} {remark}" if remark.startswith("takes") else f"note: {remark}"
+        )
+    return "\n".join([*lines, "", _call(row_of(target)[1], said)])
+
+
+def _call(row: Row, said: Mapping[str, Any]) -> str:
+    """The line that says it in the framework's own language."""
+    unsaid = {word: switch.default for word, switch in row.switches.items()}
+    return Template(row.call).substitute(
+        {word: row.spell(value) for word, value in (unsaid | dict(said)).items()}
+    )
+
+
+def _move(here: Row, there: Row) -> str:
+    if not here.layout or not there.layout:
+        return f"{here.axis or place(here)} → {there.axis or place(there)}"
+    if here.layout == there.layout:
+        return f"they stay on axis {place(here)}"
+    text = f"from axis {place(here)} to axis {place(there)}"
+    if sorted(here.layout) == sorted(there.layout):
+        return f"{text}: transpose by {tuple(map(here.layout.index, there.layout))}"
+    return text
+
+
+def run(words: list[str]) -> int:
+    parser = Parser(
+        prog="lrnorm convert",
+        description="What these words of one framework are in another: the five numbers, where "
+        "the channels are, and the call to paste.",
+        epilog="for example: lrnorm convert torch tensorflow size=5 alpha=1e-4",
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="FROM", help="the name of a framework")
+    parser.add_argument("target", metavar="TO", help="and of another")
+    parser.add_argument("words", metavar="KEY=VALUE", nargs="*", help="the words of the first")
+    given = parser.parse_args(words)
+    print(report(given.source, given.target, keywords(given.words)))
+    return 0

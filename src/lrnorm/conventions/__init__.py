@@ -1,0 +1,8 @@
+"""Translates the parameters of an LRN between frameworks.
+
+read("torch", size=5, alpha=1e-4, …)  → LRNSpec        write("tensorflow", spec)  → keywords
+"""
+
+from lrnorm.conventions.translation import convert, describe, names, read, write
+
+__all__ = ["convert", "describe", "names", "read", "write"]

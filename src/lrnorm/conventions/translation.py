@@ -1,0 +1,407 @@
+"""What each framework means by its words, as one LRNSpec, and back.
+
+    read(name, **words) -> LRNSpec        write(name, spec) -> words
+
+    D[c] = bias + scale * sum(x[j]**2 for j in c-before … c+after)
+    y[c] = x[c] * D[c]**-beta
+
+Frameworks differ in what the number for the window is, which way an even one leans, and whether
+alpha is divided by the width. The table of them is `_conventions_table.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from lrnorm._spec.errors import ConventionError, KindError, ParameterError
+from lrnorm._spec.spec import LRNSpec, real_number
+from lrnorm.conventions.measures import Ends, Row
+from lrnorm.conventions.table import ROWS
+
+__all__ = ["Description", "convert", "describe", "names", "read", "write"]
+
+WHOLE_AXIS = 1023  # to either side: what stands for "to the end" where only a number will do
+
+# What people say for them.
+ALIASES = {
+    "acl": "arm_compute",
+    "alexnet": "alexnet_paper",
+    "apple": "coreml",
+    "armnn": "arm_compute",
+    "cudnn_cross_channel": "cudnn",
+    "cv2": "opencv",
+    "dml": "directml",
+    "dnnl": "onednn",
+    "keras0": "lasagne",
+    "mathematica": "wolfram",
+    "mkldnn": "onednn",
+    "mps": "coreml",
+    "nnapi": "tensorflow",
+    "ort": "onnxruntime",
+    "paddlepaddle": "paddle",
+    "paper": "alexnet_paper",
+    "pylearn2": "lasagne",
+    "pytorch": "torch",
+    "tf": "tensorflow",
+    "tflite": "tensorflow",
+    "theano": "lasagne",
+    "tinygrad": "burn",
+    "trt": "tensorrt",
+}
+
+
+class Description(NamedTuple):
+    """What a framework computes, in its own words. It prints as a page."""
+
+    name: str
+    title: str
+    formula: str
+    window: str
+    defaults: dict[str, Any]
+    limits: str
+    axis: str
+    source: str
+    remark: str
+
+    def __repr__(self) -> str:
+        lines = [f"{self.name}: {self.title}", f"  {self.formula}"]
+        defaults = ", ".join(f"{word}={value!r}" for word, value in self.defaults.items())
+        for label, text in (
+            ("window", self.window),
+            ("defaults", defaults or "none: every word has to be given"),
+            ("limits", self.limits or "none"),
+            ("axis", self.axis),
+            ("remark", self.remark),
+            ("source", self.source),
+        ):
+            if text:
+                lines.append(f"  {label:<9} {text}")
+        return "\n".join(lines)
+
+
+def names() -> tuple[str, ...]:
+    """The conventions there are, sorted. What people say for them works too: "pytorch", "tf".
+
+    >>> import lrnorm
+    >>> lrnorm.conventions.names()[:4]
+    ('alexnet_paper', 'arm_compute', 'burn', 'caffe')
+    """
+    return tuple(sorted(ROWS))
+
+
+def read(name: str, /, **words: Any) -> LRNSpec:
+    """What these words of a framework mean.
+
+        y[c] = x[c] * (bias + scale * sum(x[j]**2 for j in c-before … c+after)) ** -beta
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`, or what people say for it.
+    **words : int, float
+        The framework's own, as `describe(name)` lists them; capitals and underscores do not
+        matter. What is left out has the framework's default, where it has one.
+
+    Errors: ParameterError (a ValueError) for an unknown name or a value that means nothing;
+    ConventionError (a ParameterError) for one that the framework refuses, or for a window over
+    several axes, with `.reason` and `.nearest`; KindError (a TypeError) for unknown or missing
+    words and values of the wrong kind.
+
+    Source: `describe(name).source`.
+
+    >>> import lrnorm
+    >>> lrnorm.conventions.read("torch", size=5, alpha=1e-4, beta=0.75, k=2.0)
+    LRNSpec(scale=2e-05, beta=0.75, bias=2.0, before=2, after=2)
+    >>> lrnorm.conventions.read("tensorflow", depth_radius=2, alpha=1e-4)
+    LRNSpec(scale=0.0001, beta=0.5, bias=1.0, before=2, after=2)
+    """
+    key, row = row_of(name)
+    given = _checked(key, row, words)
+    ends = _ends(key, row, given)
+    size, alpha, beta, bias = (given[word] for word in row.words)
+    divides = given.get(row.divides_if, row.divides)
+    return LRNSpec(
+        _quotient(alpha, row.measure.width(size) if divides else 1),
+        beta,
+        bias if row.fixed_bias is None else row.fixed_bias,
+        *ends,
+    )
+
+
+def write(name: str, spec: LRNSpec, /) -> dict[str, Any]:
+    """The words of a framework that mean this: `read(name, **write(name, spec)) == spec`.
+
+        alpha = scale * width, where the framework divides by the width; else alpha = scale
+
+    The alpha given is one that divided by the width gives `scale` to the bit. Where the width is
+    no power of two, about one scale in eight has none (0.1 is not a / 3 for any float64 a): then
+    alpha is the nearest, and `read` gives a scale that is one unit in the last place off.
+
+    Errors: ConventionError (a ValueError) where the framework cannot say it. Its `.reason` tells
+    why, and `.nearest` holds words that the framework takes and that come near: the window nearest,
+    with the same scale. ParameterError (a ValueError) for an unknown name, KindError (a TypeError)
+    for what is not an LRNSpec.
+
+    Source: `describe(name).source`.
+
+    >>> import lrnorm
+    >>> spec = lrnorm.LRNSpec(scale=2e-05, beta=0.75, bias=2.0, before=2, after=2)
+    >>> lrnorm.conventions.write("tensorflow", spec)
+    {'depth_radius': 2, 'alpha': 2e-05, 'beta': 0.75, 'bias': 2.0}
+    >>> lrnorm.conventions.write("torch", spec)
+    {'size': 5, 'alpha': 0.0001, 'beta': 0.75, 'k': 2.0}
+    """
+    key, row = row_of(name)
+    if not isinstance(spec, LRNSpec):
+        raise KindError(f"write takes an LRNSpec, got {spec!r}.")
+    reasons: list[str] = []
+    sizes = _sizes(key, row, spec, reasons)
+    bias = spec.bias
+    if row.fixed_bias is not None and bias != row.fixed_bias:
+        reasons.append(f"{key} ignores {row.words[3]}: it is always {row.fixed_bias:g}, not {bias}")
+        bias = row.fixed_bias
+    size, divides, alpha = _alpha(row, spec.scale, sizes)
+    if math.isinf(alpha):
+        reasons.append(f"{row.words[1]} = {spec.scale!r} · {row.measure.width(size)} is infinite")
+        alpha = math.copysign(1.7976931348623157e308, alpha)
+    said = dict(zip(row.words, (size, alpha, spec.beta, bias), strict=True))
+    for word in row.limits:
+        said[word] = _within(key, row, word, said[word], reasons)
+    said |= {word: switch.default for word, switch in row.switches.items() if switch.written}
+    if row.divides_if:
+        said[row.divides_if] = divides
+    if reasons:
+        way_out = f". {row.way_out.format(spec=spec)}" if row.way_out else ""
+        raise ConventionError("; ".join(reasons) + way_out, said)
+    return said
+
+
+def convert(source: str, target: str, /, **words: Any) -> dict[str, Any]:
+    """The words of `target` for what these words of `source` mean: write(target, read(source, …)).
+
+        y[c] = x[c] * D[c]**-beta is the same function in both
+
+    The frameworks may keep the channels on different axes: `describe(name).axis` says where.
+
+    Errors: those of `read` and `write`. Source: `describe(name).source`.
+
+    >>> import lrnorm
+    >>> lrnorm.conventions.convert("caffe", "tf", local_size=5, alpha=1e-4)
+    {'depth_radius': 2, 'alpha': 2e-05, 'beta': 0.75, 'bias': 1.0}
+    """
+    return write(target, read(source, **words))
+
+
+def describe(name: str, /) -> Description:
+    """What a framework computes, in its own words: formula, window, defaults, limits, axis of the
+    channels and source. It prints as a page.
+
+    Errors: ParameterError (a ValueError) for an unknown name. Source: the one it tells.
+
+    >>> import lrnorm
+    >>> lrnorm.conventions.describe("caffe")
+    caffe: Caffe, across channels
+      y[c] = x[c] · (k + alpha/local_size · Σ x[j]²)^-beta,  j = c-before … c+after
+      window    local_size is a width and must be odd: local_size//2 to either side
+      defaults  local_size=5, alpha=1.0, beta=0.75, k=1.0
+      limits    none
+      axis      1 of (N, C, H, W)
+      source    caffe.proto, LRNParameter; src/caffe/layers/lrn_layer.cpp
+    """
+    key, row = row_of(name)
+    size, alpha, beta, bias = row.words
+    divisor = "/" + row.measure.divisor.format(n=size) if row.divides else ""
+    additive = bias if row.fixed_bias is None else f"{row.fixed_bias:g}"
+    formula = f"y[c] = x[c] · ({additive} + {alpha}{divisor} · Σ x[j]²)^-{beta},  "
+    formula += "j = c-before … c+after"
+    if row.box and row.several({}):
+        formula = f"y = x · ({additive} + {alpha}/{size}^d · Σ x²)^-{beta},  over {row.box}"
+    elif row.box:
+        formula += f"; or over {row.box}"
+    defaults = dict(zip(row.words, row.defaults, strict=True))
+    limits = [f"{size} ≤ {row.largest}"] if row.largest else []
+    limits += [limit.text(word) for word, limit in row.limits.items()]
+    return Description(
+        name=key,
+        title=row.title,
+        formula=formula,
+        window=row.measure.text.format(n=size),
+        defaults={word: value for word, value in defaults.items() if value is not None}
+        | {word: switch.default for word, switch in row.switches.items()},
+        limits=", ".join(limits),
+        axis=row.axis or place(row),
+        source=row.source,
+        remark=row.remark,
+    )
+
+
+def layer_arguments(name: str, words: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a layer that computes this."""
+    return write("lrnorm", read(name, **words))
+
+
+def place(row: Row) -> str:
+    """The axis of the channels in the framework's layout."""
+    return f"{row.layout.index('C')} of ({', '.join(row.layout)})"
+
+
+def _folded(word: str) -> str:
+    return word.replace("_", "").replace("-", "").replace(" ", "").lower()
+
+
+_KEYS = {_folded(key): key for key in ROWS} | {_folded(word): ALIASES[word] for word in ALIASES}
+
+
+def row_of(name: Any) -> tuple[str, Row]:
+    if not isinstance(name, str):
+        raise KindError(f"the name of a convention must be a str, got {name!r}.")
+    key = _KEYS.get(_folded(name))
+    if key is None:
+        raise ParameterError(f"there is no convention {name!r}: choose from {', '.join(names())}.")
+    return key, ROWS[key]
+
+
+def _checked(key: str, row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
+    """Every word of the row with its value, given or the default, and of the right kind."""
+    known = {_folded(word): word for word in (*row.words, *row.switches)}
+    given: dict[str, Any] = {}
+    for word, value in words.items():
+        ours = known.get(_folded(word))
+        if ours is None:
+            raise KindError(f"{key} has no word {word!r}: it takes {', '.join(known.values())}.")
+        if ours in given:
+            raise KindError(f"{key} got {ours} twice, the second time as {word!r}.")
+        given[ours] = value
+    for word, default in zip(row.words, row.defaults, strict=True):
+        if given.setdefault(word, default) is None:
+            raise KindError(f"{key} needs {word}: it has no default.")
+    row.measure.check(row.words[0], given[row.words[0]])
+    for word in row.words[1:]:
+        given[word] = real_number(word, given[word])
+    for word, switch in row.switches.items():
+        switch.check(word, given.setdefault(word, switch.default))
+    return given
+
+
+def _ends(key: str, row: Row, given: dict[str, Any]) -> Ends:
+    """(before, after) of these words; a ConventionError for what the framework refuses, and for
+    windows over several axes."""
+    reasons: list[str] = []
+    nearest = dict(given)
+    word = row.words[0]
+    size = given[word]
+    width = row.measure.width(size)
+    ends = row.measure.ends(size)
+    if row.several(given) and width > 1:
+        reasons.append(
+            f"{key} sums over {row.box}: windows over several axes are not available yet, "
+            f"got {word}={size!r}"
+        )
+        nearest[word] = _allowed(row, row.measure.near(0, 0))[0]
+    elif not _allowed(row, [size]):
+        reasons.append(f"{key}: {_window_rule(row)}, got {size!r}")
+        nearest[word] = _nearest(row, width // 2, width // 2)
+    for limited in row.limits:
+        nearest[limited] = _within(key, row, limited, given[limited], reasons)
+    if reasons or ends is None:
+        raise ConventionError("; ".join(reasons), nearest)
+    return ends
+
+
+def _window_rule(row: Row) -> str:
+    text = row.measure.text.format(n=row.words[0])
+    return text + (f", and at most {row.largest}" if row.largest else "")
+
+
+def _allowed(row: Row, sizes: Iterable[Any]) -> list[Any]:
+    """Those that the framework takes as a number for the window."""
+    return [
+        size
+        for size in sizes
+        if row.measure.width(size) >= row.measure.narrowest
+        if row.largest is None or size <= row.largest
+        if row.measure.ends(size) is not None
+    ]
+
+
+def _within(key: str, row: Row, word: str, value: float, reasons: list[str]) -> float:
+    limit = row.limits[word]
+    nearest = limit.nearest(value)
+    if nearest != value:
+        reasons.append(f"{key} takes {limit.text(word)}, got {value!r}")
+    return nearest
+
+
+def _sizes(key: str, row: Row, spec: LRNSpec, reasons: list[str]) -> list[Any]:
+    """The numbers for the window that give that of the spec, or else the one that comes nearest."""
+    ends = spec.ends(WHOLE_AXIS + 1)
+    if row.several({}):
+        if ends != (0, 0):
+            reasons.append(f"{key} sums over {row.box}, not along the channels")
+        return _allowed(row, row.measure.near(0, 0))[:1]
+    open_ended = spec.before is None or spec.after is None
+    if open_ended:
+        reasons.append(
+            f"{key} cannot say a window that reaches to the end of the axis: for N channels put "
+            f"N - 1 for None (the nearest reaches at most {WHOLE_AXIS})"
+        )
+    sizes = [n for n in _allowed(row, row.measure.say(*ends)) if row.measure.ends(n) == ends]
+    if sizes:
+        return sizes
+    if not open_ended:
+        reasons.append(
+            f"{key} has no window of before={ends[0]}, after={ends[1]}: {_window_rule(row)}"
+        )
+    return [_nearest(row, *ends)]
+
+
+def _nearest(row: Row, before: int, after: int) -> Any:
+    """The number whose window differs least from this one; of several the one of nearest width,
+    and of two of those the wider."""
+
+    def distance(size: Any) -> tuple[int, int, int]:
+        b, a = row.measure.ends(size) or (0, 0)
+        return abs(b - before) + abs(a - after), abs(a + b - before - after), -(a + b)
+
+    largest = [] if row.largest is None else [row.largest, row.largest - 1]
+    return min(_allowed(row, [*row.measure.near(before, after), *largest]), key=distance)
+
+
+def _quotient(alpha: float, divisor: int) -> float:
+    try:
+        return alpha / divisor
+    except OverflowError:  # wider than any float: alpha is spread over it to nothing
+        return 0.0
+
+
+def _alpha(row: Row, scale: float, sizes: list[Any]) -> tuple[Any, bool, float]:
+    """(number for the window, whether it divides, alpha): the first that gives the scale to the
+    bit, or else the first."""
+    choices = [
+        (size, divides, _numerator(scale, row.measure.width(size) if divides else 1))
+        for divides in ((True, False) if row.divides_if else (row.divides,))
+        for size in sizes
+    ]
+    for size, divides, alpha in choices:
+        if _quotient(alpha, row.measure.width(size) if divides else 1) == scale:
+            return size, divides, alpha
+    return choices[0]
+
+
+def _numerator(scale: float, divisor: int) -> float:
+    """The number that divided by `divisor` comes nearest to `scale`, the shortest to write of
+    several. There are fewer numbers than quotients where the leading digits of the number are
+    small, so that not every scale can be met."""
+    try:
+        product = float(Fraction(scale) * divisor)
+    except OverflowError:
+        return math.copysign(math.inf, scale)
+    around = (math.nextafter(product, -math.inf), product, math.nextafter(product, math.inf))
+
+    def distance(alpha: float) -> tuple[Fraction, int]:
+        return abs(Fraction(_quotient(alpha, divisor)) - Fraction(scale)), len(repr(alpha))
+
+    return min(filter(math.isfinite, around), key=distance)

@@ -1,0 +1,88 @@
+"""A net with the nets inside it laid open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lrnorm._layers.information import Facts, Inner, Link, Path, Shape
+from lrnorm.net.nodes import NetNode, Node
+from lrnorm.net.ports import Claim, Source, Wiring, port_of
+
+# "input" or "output" → port → the shape that was said when the net was made.
+Declared = Mapping[str, Mapping[str, Shape]]
+
+
+class Open(NamedTuple):
+    """All that follows from the layers and the edges, but for the shapes."""
+
+    flat: Wiring
+    named: dict[Path, Source]  # what NetPort(*path) reads
+    parts: dict[Path, Inner]  # nets inside, by path
+    claims: list[Claim]  # what is declared of ports, of nets inside too
+
+
+def laid_open(wiring: Wiring, declared: Declared) -> Open:
+    """A net with the layers of the nets inside in place of these."""
+    nodes: dict[Path, Node] = {}
+    feeds: dict[Path, Mapping[str, Source]] = {}
+    named: dict[Path, Source] = {}
+    parts: dict[Path, Inner] = {}
+    claims: list[Claim] = []
+
+    def lay_open(
+        at: Path, wiring: Wiring, declared: Declared, fed: Mapping[str, Source]
+    ) -> dict[str, Source]:
+        """Port → what the net at that path gives of what it is fed."""
+        made: dict[Source, Source] = {((), port): source for port, source in fed.items()}
+        for name, node in wiring.nodes.items():
+            path = (*at, *name)
+            taken = {port: made[source] for port, source in wiring.feeds[name].items()}
+            if isinstance(node, NetNode):
+                given = lay_open(path, node.layer._wiring, node.layer._declared, taken)
+                parts[path] = Inner(node.type, taken, given)
+            else:
+                nodes[path], feeds[path] = node, taken
+                given = {port: (path, port) for port in node.outputs}
+            made |= {(name, port): source for port, source in given.items()}
+            named.update({(*path, port): source for port, source in (taken | given).items()})
+            if len(given) == 1:
+                [named[path]] = given.values()
+        outputs = {port: made[source] for port, source in wiring.outputs.items()}
+        for word, ports in (("input", fed), ("output", outputs)):
+            claims.extend(Claim(ports[p], s, port_of(at, p)) for p, s in declared[word].items())
+        return outputs
+
+    inputs: dict[str, Source] = {port: ((), port) for port in wiring.inputs}
+    outputs = lay_open((), wiring, declared, inputs)
+    for port, source in (*outputs.items(), *inputs.items()):
+        named.setdefault((port,), source)
+    return Open(Wiring(nodes, feeds, wiring.inputs, outputs), named, parts, claims)
+
+
+def facts_of(kind: str, expression: str, opened: Open, shapes: Mapping[Source, Shape]) -> Facts:
+    """What `information` asks for."""
+    flat = opened.flat
+    links = [
+        Link(source[0] or None, path, source[1], port, shapes.get(source))
+        for path in flat.nodes
+        for port, source in flat.feeds[path].items()
+    ]
+    links += [
+        Link(path, None, own, port, shapes.get((path, own)))
+        for port, (path, own) in flat.outputs.items()
+    ]
+    return Facts(
+        type=kind,
+        expression=expression,
+        leaves={path: node.leaf() for path, node in flat.nodes.items()},
+        links=tuple(links),
+        arrays={
+            (*path, *name): array
+            for path, node in flat.nodes.items()
+            for name, array in node.arrays().items()
+        },
+        input_ports={port: shapes.get(((), port)) for port in flat.inputs},
+        output_ports={port: shapes.get(source) for port, source in flat.outputs.items()},
+        parts=opened.parts,
+    )

@@ -1,0 +1,197 @@
+"""From the edges that people write to who feeds whom, with everything refused that can be."""
+
+from __future__ import annotations
+
+import difflib
+import graphlib
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lrnorm._layers.information import Path
+from lrnorm._spec.errors import KindError, ParameterError
+from lrnorm._spec.spec import is_integer
+from lrnorm.net.nodes import Node
+from lrnorm.net.ports import NetPort, Source, Wiring, layer_at, port_of
+
+Name = str | int
+# A layer or a port that gives, a layer or a port that takes; None takes what is muted.
+Edge = tuple[Name | NetPort, Name | NetPort | None]
+
+
+def edges_of(written: Iterable[Any]) -> tuple[Edge, ...]:
+    """Pairs, from chains ("a", "b", "c") whose stations may be lists of several."""
+    pairs: list[Edge] = []
+    for edge in written:
+        if not isinstance(edge, (tuple, list)) or len(edge) < 2:
+            raise KindError(
+                f'an edge must be ("a", "b") or a longer chain of layers, got {edge!r}. '
+                'A port of the net is written NetPort("name").'
+            )
+        stations = [list(hop) if isinstance(hop, (tuple, list)) else [hop] for hop in edge]
+        for one, next_one in itertools.pairwise(stations):
+            pairs += itertools.product(one, next_one)
+    for pair in pairs:
+        for i, end in enumerate(pair):
+            if not (isinstance(end, (str, NetPort)) or is_integer(end) or (i and end is None)):
+                raise KindError(
+                    f"edge {pair} must connect names of layers and NetPorts, got {end!r}. "
+                    "Give the layer a name in the first argument, and write the name."
+                )
+    return tuple(pairs)
+
+
+class _Board:
+    """The layers with their ports, filled edge by edge."""
+
+    def __init__(self, nodes: Mapping[Path, Node]) -> None:
+        self.nodes = nodes
+        self.taken: dict[Path, dict[int, Source]] = {path: {} for path in nodes}
+        self.inputs: dict[str, None] = {}
+        self.outputs: dict[str, Source] = {}
+        self.used: set[Source] = set()
+
+    def layer(self, path: Path) -> str:
+        return layer_at(path, self.nodes[path])
+
+    def port(self, source: Source) -> str:
+        return port_of(*source, self.nodes.get(source[0]))
+
+    def connect(self, edge: Edge) -> None:
+        start, end = edge
+        source = self._source(*self._end(start, edge), edge)
+        self.used.add(source)
+        if end is None:
+            return
+        path, port = self._end(end, edge)
+        if path:
+            self._feed(path, port, source, edge)
+        else:
+            self._give(str(port), source)
+
+    def _end(self, end: Name | NetPort, edge: Edge) -> tuple[Path, Any]:
+        """The layer at an end of an edge, () for the net, and its port, None where none is told."""
+        path: Path = end.path if isinstance(end, NetPort) else (end,)
+        if path[:1] in self.nodes:
+            return path[:1], path[1] if len(path) > 1 else None
+        if isinstance(end, NetPort) and len(path) == 1:
+            return (), str(path[0])
+        names = [name for (name,) in self.nodes]
+        close = difflib.get_close_matches(str(path[0]), map(str, names), n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        raise ParameterError(
+            f"edge {edge}: there is no layer {path[0]!r}, the layers are {names}.{guess} "
+            f"A port of the net is written NetPort({path[0]!r})."
+        )
+
+    def _known(self, path: Path, port: Any, ports: Sequence[str], edge: Edge) -> str:
+        if port in ports:
+            return str(port)
+        raise ParameterError(
+            f"edge {edge}: {self.layer(path)} has no port {port!r}, it has {list(ports)}."
+        )
+
+    def _source(self, path: Path, port: Any, edge: Edge) -> Source:
+        if not path:
+            self.inputs.setdefault(port)
+            return path, port
+        outputs = self.nodes[path].outputs
+        if port is None and len(outputs) > 1:
+            raise ParameterError(
+                f"edge {edge}: {self.layer(path)} has the outputs {list(outputs)}. Say "
+                f"which one: NetPort({path[0]!r}, {outputs[0]!r})."
+            )
+        return path, outputs[0] if port is None else self._known(path, port, outputs, edge)
+
+    def _give(self, port: str, source: Source) -> None:
+        if port in self.outputs:
+            raise ParameterError(
+                f"port {port!r} of the net is connected twice: to "
+                f"{self.port(self.outputs[port])} and to {self.port(source)}. "
+                "Give one of the two another name."
+            )
+        if not source[0]:
+            raise ParameterError(
+                f"{self.port(source)} leads straight to port {port!r} of the net: "
+                "put a layer between them."
+            )
+        self.outputs[port] = source
+
+    def _feed(self, path: Path, port: Any, source: Source, edge: Edge) -> None:
+        node, taken = self.nodes[path], self.taken[path]
+        most = node.most if node.inputs is None else len(node.inputs)
+        ports = node.input_names(most or len(taken) + 1)
+        if port is not None:
+            place = ports.index(self._known(path, port, ports, edge))
+        else:
+            place = next(i for i in itertools.count() if i not in taken)
+            if most is not None and place >= most:
+                place = most - 1  # the last one is connected twice
+        if place in taken:
+            raise ParameterError(
+                f"port {ports[place]!r} of {self.layer(path)} is connected twice: to "
+                f"{self.port(taken[place])} and to {self.port(source)}. "
+                "It takes one edge: put a layer that joins the two between them."
+            )
+        taken[place] = source
+
+    def feeds(self) -> dict[Path, dict[str, Source]]:
+        """What comes to each layer, what is unconnected being a port of the net."""
+        feeds = {}
+        for path, node in self.nodes.items():
+            taken = self.taken[path]
+            if node.inputs is None and taken:
+                self._check_count(path, node.least, taken)
+            own: dict[str, Source] = {}
+            for place, port in enumerate(node.input_names(len(taken) or node.least)):
+                if place not in taken:
+                    self.inputs.setdefault(port)
+                own[port] = taken.get(place, ((), port))
+            feeds[path] = own
+        return feeds
+
+    def _check_count(self, path: Path, least: int, taken: Mapping[int, Source]) -> None:
+        if len(taken) >= least and max(taken) < len(taken):
+            return
+        given = ", ".join(map(self.port, taken.values()))
+        raise ParameterError(
+            f"{self.layer(path)} needs {max(least, max(taken) + 1)} inputs, and is "
+            f"connected to {given} alone. Connect the others too, in order."
+        )
+
+    def all_outputs(self) -> dict[str, Source]:
+        """The ports of the net that give: those declared, and what nobody takes."""
+        free = [(path, port) for path, node in self.nodes.items() for port in node.outputs]
+        free = [source for source in free if source not in self.used]
+        outputs = dict(self.outputs)
+        count = Counter(port for _, port in free)
+        for path, port in free:
+            name = port
+            if count[port] > 1 or port in self.outputs:
+                numbered = (f"{port}{i}" for i in itertools.count(1))
+                name = next(name for name in numbered if name not in outputs)
+            outputs[name] = path, port
+        return outputs
+
+
+def wire(nodes: Mapping[Path, Node], edges: Sequence[Edge]) -> Wiring:
+    """Who feeds whom. Errors name both sides of what does not fit."""
+    board = _Board(nodes)
+    for edge in edges:
+        board.connect(edge)
+    feeds = board.feeds()
+    before = {path: [p for p, _ in feeds[path].values() if p] for path in nodes}
+    try:
+        order = tuple(graphlib.TopologicalSorter(before).static_order())
+    except graphlib.CycleError as error:
+        circle = " → ".join(map(board.layer, error.args[1]))
+        raise ParameterError(
+            f"the layers feed each other in a circle: {circle}. Take one of these edges out."
+        ) from None
+    outputs = board.all_outputs()
+    if not outputs:
+        raise ParameterError(
+            "the net has no output: every one is muted. Leave out one of the edges to None."
+        )
+    return Wiring({path: nodes[path] for path in order}, feeds, tuple(board.inputs), outputs)

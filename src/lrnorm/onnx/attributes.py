@@ -1,0 +1,289 @@
+"""LRN nodes to LRNSpec and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
+
+from lrnorm._layers.layer import LocalResponseNormalizationLayer
+from lrnorm._spec.errors import KindError, LRNormError, ParameterError
+from lrnorm._spec.spec import LRNSpec
+from lrnorm.onnx.graph import Found, Model, copied, lrn_nodes, opened, with_data
+
+DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
+OPSET, IR_VERSION = 17, 8  # of what is written: new enough for every operator used, and read widely
+
+# What an attribute of an LRN must be: its kind in the file, and how that is said.
+_KINDS = {
+    "size": (AttributeProto.INT, "an integer"),
+    **dict.fromkeys(DEFAULTS, (AttributeProto.FLOAT, "a float")),
+}
+
+
+def specs(model: Model) -> dict[str, LRNSpec]:
+    """Every LRN node of a model as an LRNSpec, by the node's name, in the model's order.
+
+        scale = alpha / size,   before = (size - 1) // 2,   after = size // 2
+
+    `model` is a path, bytes or an onnx.ModelProto; external data are not loaded. A node without a
+    name goes by its output's, one whose name is doubled by `name:output`. One inside a graph or a
+    function has the path there: `outer/then_branch/inner`, and for a function `call/inner`, once
+    for each call. float32 attributes are read as their shortest decimal: 1e-4, not
+    9.999999747378752e-05.
+
+    Errors: FileError (an OSError) for what is no ONNX model; ParameterError (a ValueError) for an
+    LRN that breaks ONNX's own rules; KindError (a TypeError) for a model of another kind.
+
+    Source: the operator LRN-13 of the ONNX standard. Defaults: alpha 1e-4, beta 0.75, bias 1.
+
+    >>> import lrnorm
+    >>> spec = lrnorm.LRNSpec(scale=2e-05, beta=0.75, bias=2.0, before=2, after=2)
+    >>> lrnorm.onnx.specs(lrnorm.onnx.to_onnx(spec))
+    {'LRN': LRNSpec(scale=2e-05, beta=0.75, bias=2.0, before=2, after=2)}
+    """
+    return {path: spec_of(path, found) for path, found in lrn_nodes(opened(model)[0]).items()}
+
+
+def spec_of(path: str, found: Found) -> LRNSpec:
+    said = attributes_of(path, found)
+    size = said["size"]
+    try:
+        return LRNSpec(said["alpha"] / size, said["beta"], said["bias"], (size - 1) // 2, size // 2)
+    except LRNormError as error:
+        raise ParameterError(f"{path}: {error} lrnorm.onnx.rewrite gives it others.") from error
+
+
+def attributes_of(path: str, found: Found) -> dict[str, Any]:
+    """size, alpha, beta and bias of an LRN node as ONNX says them."""
+    said: dict[str, Any] = {"size": None, **DEFAULTS}
+    for name, (kind, rule) in _KINDS.items():
+        attribute = found.attributes.get(name)
+        if attribute is None:
+            continue
+        if attribute.type != kind:
+            got = AttributeProto.AttributeType.Name(attribute.type)
+            raise ParameterError(
+                f"{name} of the LRN {path} must be {rule}, got an attribute of type {got}. "
+                "Export the model again."
+            )
+        said[name] = attribute.i if name == "size" else decimal(np.float32(attribute.f))
+    if said["size"] is None or said["size"] < 1:
+        raise ParameterError(
+            f"size of the LRN {path} must be a positive integer, got {said['size']}. "
+            "It is the number of channels in a window."
+        )
+    return said
+
+
+def decimal(number: Any) -> float:
+    """The shortest decimal that a number of few bits stands for: what its writer meant."""
+    return float(str(number))
+
+
+def in_onnx_words(spec: LRNSpec, channels: int | None = None) -> dict[str, Any] | str:
+    """The attributes of the LRN node that is this spec, or the reason why there is none. On an
+    axis of `channels` a window counts as far as it reaches."""
+    before, after = spec.before, spec.after
+    if channels is not None and (before is None or after is None or after - before not in (0, 1)):
+        before, after = clipped(spec, channels)
+    if before is None or after is None or after - before not in (0, 1):
+        return (
+            "an LRN node of ONNX has before = (size - 1) // 2 and after = size // 2, "
+            f"got before={spec.before}, after={spec.after}"
+        )
+    size = before + after + 1
+    numbers = {"alpha": spec.scale * size, "beta": spec.beta, "bias": spec.bias}
+    for name, number in numbers.items():
+        if not _fits_float32(number):
+            return f"ONNX keeps {name} in float32, where {number!r} does not fit"
+    if size >= 2**63:
+        return f"ONNX keeps size in 64 bits, where {size} does not fit"
+    return {"size": size, **numbers}
+
+
+def clipped(spec: LRNSpec, channels: int) -> tuple[int, int]:
+    """The ends of the window as far as they can reach on an axis of so many channels."""
+    last = max(channels - 1, 0)
+    before, after = spec.ends(channels)
+    return min(before, last), min(after, last)
+
+
+def _fits_float32(number: float) -> bool:
+    with np.errstate(all="ignore"):
+        return math.isclose(float(np.float32(number)), number, rel_tol=1e-6)
+
+
+def rewrite(model: Model, changes: Mapping[str, LRNSpec]) -> ModelProto:
+    """A copy of the model in which the named LRN nodes have these numbers.
+
+        alpha = scale * (before + after + 1),   size = before + after + 1
+
+    `changes` maps names, as `specs` gives them, to LRNSpecs. The model given is not changed. Of a
+    path the external data come into the copy; a ModelProto or bytes keep their references.
+
+    Errors: ParameterError (a ValueError) for a name that is not there, for numbers that no LRN node
+    can say (`to_onnx` writes them as other operators), and for a node in a function whose calls
+    are given different numbers; FileError (an OSError) and KindError (a TypeError) as in `specs`.
+
+    Source: the operator LRN-13 of the ONNX standard.
+
+    >>> import lrnorm
+    >>> spec = lrnorm.LRNSpec(scale=2e-05, beta=0.75, bias=2.0, before=2, after=2)
+    >>> model = lrnorm.onnx.to_onnx(spec)
+    >>> wider = lrnorm.LRNSpec(scale=2e-05, beta=0.75, bias=2.0, before=3, after=3)
+    >>> lrnorm.onnx.specs(lrnorm.onnx.rewrite(model, {"LRN": wider}))["LRN"].after
+    3
+    """
+    copy, folder = copied(model)
+    found = lrn_nodes(copy)
+    if not isinstance(changes, Mapping):
+        raise KindError(f"changes must map names of nodes to LRNSpecs, got {changes!r}.")
+    words = {path: _checked(path, spec, found) for path, spec in changes.items()}
+    for path, said in words.items():
+        node = found[path].node
+        calls = [other for other in found if found[other].node is node]
+        if any(words.get(other) != said for other in calls):
+            raise ParameterError(
+                f"{' and '.join(calls)} are one node in a function: give all of them the same "
+                "spec, or write the function out with onnx.inliner.inline_local_functions(model)."
+            )
+        kept = [attribute for attribute in node.attribute if attribute.name not in _KINDS]
+        del node.attribute[:]
+        node.attribute.extend([*kept, *map(helper.make_attribute, said, said.values())])
+    return with_data(copy, model, folder)
+
+
+def _checked(path: str, spec: Any, found: Mapping[str, Found]) -> dict[str, Any]:
+    if path not in found:
+        raise ParameterError(
+            f"there is no LRN node {path!r} in the model: it has {', '.join(found) or 'none'}."
+        )
+    if not isinstance(spec, LRNSpec):
+        raise KindError(f"the new numbers of {path} must be an LRNSpec, got {spec!r}.")
+    said = in_onnx_words(spec)
+    if isinstance(said, str):
+        raise ParameterError(
+            f"{path} cannot be {spec}: {said}. lrnorm.onnx.to_onnx(spec) writes such a window "
+            "as other operators."
+        )
+    return said
+
+
+def to_onnx(layer: LocalResponseNormalizationLayer | LRNSpec) -> ModelProto:
+    """A model of one layer: "Input" to "Output", float32 of (batch, channels, height, width).
+
+        Output = Input * (bias + scale * sum(Input[j]**2 for j in c-before … c+after)) ** -beta
+
+    Sizes are free, except those that the layer's `input` fixes. It is one LRN node where ONNX has
+    a word for the window: as many channels before as after, or one more after. A window that leans
+    otherwise, or has an end None, is written out in standard operators. Even windows (one more
+    after) are right ONNX, but ONNX Runtime refuses them on the CPU.
+
+    Errors: ParameterError (a ValueError) for a number that float32 cannot hold; KindError (a
+    TypeError) for what is neither a layer nor a spec.
+
+    Source: the operator LRN-13 of the ONNX standard.
+
+    >>> import lrnorm
+    >>> model = lrnorm.onnx.to_onnx(lrnorm.LocalResponseNormalizationLayer(input=(96, None, None)))
+    >>> [node.op_type for node in model.graph.node]
+    ['LRN']
+    """
+    sizes: tuple[int | None, ...] = (None, None, None)
+    if isinstance(layer, LRNSpec):
+        spec = layer
+    elif isinstance(layer, LocalResponseNormalizationLayer):
+        spec, sizes = layer.spec, layer.input
+    else:
+        raise KindError(
+            f"to_onnx takes a LocalResponseNormalizationLayer or an LRNSpec, got {layer!r}."
+        )
+    said = in_onnx_words(spec, sizes[0])
+    if isinstance(said, str):
+        nodes = _written_out(spec, sizes[0])
+    else:
+        nodes = [helper.make_node("LRN", ["Input"], ["Output"], name="LRN", **said)]
+    names = ("channels", "height", "width")
+    shape = ["batch", *(size or name for size, name in zip(sizes, names, strict=True))]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name in ("Input", "Output")
+    ]
+    graph = helper.make_graph(nodes, "LocalResponseNormalization", ports[:1], ports[1:])
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="lrnorm",
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _written_out(spec: LRNSpec, channels: int | None) -> list[NodeProto]:
+    """The formula in standard operators."""
+    before, after = spec.before, spec.after
+    if channels is not None:
+        before, after = clipped(spec, channels)
+    sums, factor = _window_sums(before, after)
+    nodes = [helper.make_node("Mul", ["Input", "Input"], ["squares"]), *sums]
+    for operator, result, source, name, number in (
+        ("Mul", "scaled", "sums", "scale", spec.scale * factor),
+        ("Add", "D", "scaled", "bias", spec.bias),
+        ("Pow", "power", "D", "beta", spec.beta),
+    ):
+        nodes += [_number(name, number), helper.make_node(operator, [source, name], [result])]
+    return [*nodes, helper.make_node("Div", ["Input", "power"], ["Output"])]
+
+
+def _window_sums(before: int | None, after: int | None) -> tuple[list[NodeProto], int]:
+    """From "squares" to "sums", and by what these are too small: a pool averages."""
+    make = helper.make_node
+    if before is None and after is None:
+        axis = _integers("channel_axis", [1])
+        return [axis, make("ReduceSum", ["squares", "channel_axis"], ["sums"], keepdims=1)], 1
+    if before is not None and after is not None:
+        size = before + after + 1
+        return [
+            _integers("axis", [1]),
+            make("Unsqueeze", ["squares", "axis"], ["planes"]),
+            _integers("pads", [0, 0, before, 0, 0, 0, 0, after, 0, 0]),
+            make("Pad", ["planes", "pads"], ["padded"]),
+            make("AveragePool", ["padded"], ["pooled"], kernel_shape=[size, 1, 1]),
+            make("Squeeze", ["pooled", "axis"], ["sums"]),
+        ], size
+    # Running sums from the open end. They only add, and are read `reach` channels further.
+    reach = before or after or 0
+    pads = [0, reach, 0, 0, 0, 0, 0, 0] if before is not None else [0, 0, 0, 0, 0, reach, 0, 0]
+    last = np.iinfo(np.int64).max
+    start, stop = (0, -reach or last) if before is not None else (reach, last)
+    return [
+        _integers("pads", pads),
+        make("Pad", ["squares", "pads"], ["padded"]),
+        helper.make_node(
+            "Constant", [], ["channel_axis"], value=onnx.numpy_helper.from_array(np.array(1))
+        ),
+        make("CumSum", ["padded", "channel_axis"], ["running"], reverse=int(before is not None)),
+        _integers("start", [start]),
+        _integers("stop", [stop]),
+        _integers("axis", [1]),
+        make("Slice", ["running", "start", "stop", "axis"], ["sums"]),
+    ], 1
+
+
+def _integers(name: str, numbers: list[int]) -> NodeProto:
+    return helper.make_node("Constant", [], [name], value_ints=numbers)
+
+
+def _number(name: str, number: float) -> NodeProto:
+    if not _fits_float32(number):
+        raise ParameterError(
+            f"{name} must fit into float32, in which the model computes, got {number!r}. "
+            "Scale the input, or keep the layer out of the model."
+        )
+    return helper.make_node("Constant", [], [name], value_float=number)

@@ -1,0 +1,375 @@
+"""ONNX models opened and walked: where an LRN stands, what a value's shape is, who reads it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, numpy_helper, shape_inference
+
+from lrnorm._spec.errors import FileError, KindError, ParameterError
+from lrnorm.files.atomic import PathLike
+from lrnorm.files.formats import reading
+
+Model = ModelProto | bytes | PathLike
+Array = npt.NDArray[Any]
+
+SMALL = 64  # elements: what is larger is a weight, not a constant of a layer or of a shape
+ONNX_DOMAIN = ("", "ai.onnx")
+
+
+def opened(model: Model) -> tuple[ModelProto, str]:
+    """The model, and the folder that its external data stand in. The data are not loaded."""
+    if isinstance(model, ModelProto):
+        found, folder, name = model, "", "the model"
+    elif isinstance(model, bytes):
+        folder, name = "", "the model"
+        try:
+            found = ModelProto.FromString(model)
+        except Exception as error:
+            raise FileError(
+                f"the bytes are not an ONNX model: {error}. They may be cut short."
+            ) from error
+    elif isinstance(model, (str, os.PathLike)):
+        source = Path(model)
+        folder, name = str(source.parent), str(source)
+        with reading(source, ".onnx"):
+            found = onnx.load(source, load_external_data=False)
+    else:
+        raise KindError(
+            f"model must be a path, bytes or an onnx.ModelProto, got {type(model).__qualname__}. "
+            "onnx.load(path) gives a ModelProto."
+        )
+    if not found.HasField("graph"):
+        raise FileError(f"{name} is not an ONNX model: it has no graph. Was it written whole?")
+    return found, folder
+
+
+def copied(model: Model) -> tuple[ModelProto, str]:
+    """A copy that may be changed, and the folder that its external data stand in."""
+    found, folder = opened(model)
+    copy = ModelProto()
+    copy.CopyFrom(found)
+    return copy, folder
+
+
+def with_data(model: ModelProto, source: Model, folder: str) -> ModelProto:
+    """The model that stands wherever it is saved: what its file kept outside is read in. A
+    ModelProto or bytes keep their references as they are."""
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            onnx.load_external_data_for_model(model, folder)
+        except Exception as error:
+            raise FileError(
+                f"the external data of {source} cannot be read: {' '.join(str(error).split())} "
+                "They must stand beside the model."
+            ) from error
+    return model
+
+
+def is_op(node: NodeProto, kind: str) -> bool:
+    return node.op_type == kind and node.domain in ONNX_DOMAIN
+
+
+def graphs_of(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
+    """The graphs inside a node, such as the branches of an If, by the name of the attribute."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.name, attribute.g
+        for i, graph in enumerate(attribute.graphs):
+            yield f"{attribute.name}[{i}]", graph
+
+
+def label(node: NodeProto) -> str:
+    """How a node is called: by its name, or by its output where it has none."""
+    return node.name or next(filter(None, node.output), node.op_type)
+
+
+def labels(nodes: Iterable[NodeProto]) -> list[str]:
+    """Names that tell the nodes of one graph apart: a doubled one gets its output's name too."""
+    nodes = list(nodes)
+    names = [label(node) for node in nodes]
+    times = Counter(names)
+    return [
+        name if times[name] == 1 else f"{name}:{''.join(node.output[:1])}"
+        for name, node in zip(names, nodes, strict=True)
+    ]
+
+
+def free(path: str, taken: Mapping[str, Any]) -> str:
+    """The path, numbered where another node has it already."""
+    others = (f"{path} ({i})" for i in itertools.count(2))
+    return next(name for name in itertools.chain([path], others) if name not in taken)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An LRN node where it is computed. One in a function is found once for each call of it,
+    with that call's attributes in place of references."""
+
+    node: NodeProto
+    attributes: Mapping[str, AttributeProto]
+
+
+def lrn_nodes(model: ModelProto) -> dict[str, Found]:
+    """Every LRN node that is computed, by its path, in the order of the model."""
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    found: dict[str, Found] = {}
+
+    def walk(
+        nodes: Iterable[NodeProto],
+        prefix: str,
+        given: Mapping[str, AttributeProto] | None,
+        inside: frozenset[Any],
+    ) -> None:
+        for name, node in _holders(nodes, functions):
+            path, kind = prefix + name, _kind(node)
+            if kind in functions:
+                if kind in inside:
+                    raise ParameterError(
+                        f"function {node.op_type!r} calls itself, at {path}. ONNX allows no "
+                        "recursion: export the model again."
+                    )
+                function = functions[kind]
+                arguments = {a.name: a for a in function.attribute_proto}
+                arguments |= _resolved(node, given, path)
+                walk(function.node, f"{path}/", arguments, inside | {kind})
+            elif is_op(node, "LRN"):
+                found[free(path, found)] = Found(node, _resolved(node, given, path))
+            for attribute, graph in graphs_of(node):
+                walk(graph.node, f"{path}/{attribute}/", given, inside)
+
+    walk(model.graph.node, "", None, frozenset())
+    return found
+
+
+def _holders(
+    nodes: Iterable[NodeProto], functions: Container[tuple[str, str, str]]
+) -> list[tuple[str, NodeProto]]:
+    """The nodes that are an LRN or may hold one, each with its name in the path."""
+    holders = [
+        node
+        for node in nodes
+        if is_op(node, "LRN") or _kind(node) in functions or any(graphs_of(node))
+    ]
+    return list(zip(labels(holders), holders, strict=True))
+
+
+def _kind(node: NodeProto) -> tuple[str, str, str]:
+    return node.domain, node.op_type, node.overload
+
+
+def _resolved(
+    node: NodeProto, given: Mapping[str, AttributeProto] | None, path: str
+) -> dict[str, AttributeProto]:
+    """A node's attributes, references replaced by what the call gives: left out, where it gives
+    nothing, as ONNX has it."""
+    attributes = {}
+    for attribute in node.attribute:
+        if not attribute.ref_attr_name:
+            attributes[attribute.name] = attribute
+        elif given is None:
+            raise ParameterError(
+                f"{attribute.name} of {path} refers to {attribute.ref_attr_name!r}, an attribute "
+                "of a function, but stands in no function. Give the node a number."
+            )
+        elif attribute.ref_attr_name in given:
+            attributes[attribute.name] = given[attribute.ref_attr_name]
+    return attributes
+
+
+def attribute_value(node: NodeProto, name: str, default: Any = None) -> Any:
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return onnx.helper.get_attribute_value(attribute)
+    return default
+
+
+def reads(node: NodeProto) -> Counter[str]:
+    """The values that a node reads, those that graphs inside it read or pass on included."""
+    names = Counter(filter(None, node.input))
+    for _, graph in graphs_of(node):
+        names.update(all_reads(graph.node, graph))
+    return names
+
+
+def all_reads(nodes: Iterable[NodeProto], graph: GraphProto) -> Counter[str]:
+    """What those nodes of a graph read, and what the graph gives."""
+    names = Counter(output.name for output in graph.output)
+    for node in nodes:
+        names.update(reads(node))
+    return names
+
+
+class Scope:
+    """A graph with what is known of its values: producer, readers, type, shape, constant value."""
+
+    def __init__(
+        self, graph: GraphProto, inferred: GraphProto, prefix: str, folder: str, outer: Scope | None
+    ) -> None:
+        self.graph, self.prefix, self.folder, self.outer = graph, prefix, folder, outer
+        self.nodes = list(graph.node)
+        self.producers: dict[str, NodeProto] = {
+            name: node for node in self.nodes for name in node.output if name
+        }
+        self.uses = all_reads(self.nodes, graph)
+        fed = {value.name for value in graph.input}  # an input's initializer is only its default
+        self.initializers = {t.name: t for t in graph.initializer if t.name not in fed}
+        described = (*inferred.input, *inferred.value_info, *inferred.output)
+        self.types = {value.name: value.type.tensor_type for value in described}
+
+    def _outwards(self) -> Iterator[Scope]:
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.outer
+
+    def dtype(self, name: str) -> str | None:
+        """NumPy's name of a value's type, where it is known."""
+        for scope in self._outwards():
+            if (kind := scope.types.get(name)) and kind.elem_type:
+                return onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+        return None
+
+    def sizes(self, name: str) -> tuple[int | str, ...] | None:
+        """A value's shape, where its rank is known: an unknown size has a name, and sizes of one
+        name are equal."""
+        for scope in self._outwards():
+            if (kind := scope.types.get(name)) and kind.HasField("shape"):
+                return tuple(
+                    d.dim_value if d.HasField("dim_value") else d.dim_param or f"{name}[{i}]"
+                    for i, d in enumerate(kind.shape.dim)
+                )
+        return None
+
+    def value(self, name: str) -> Array | None:
+        """What a value is whatever the input, and None where that is not known. In shapes, names
+        stand for the sizes that depend on the input."""
+        for scope in self._outwards():
+            if (tensor := scope.initializers.get(name)) is not None:
+                return _small(tensor, self.folder)
+            if (node := scope.producers.get(name)) is not None:
+                return scope._computed(node)
+        return None
+
+    def _computed(self, node: NodeProto) -> Array | None:
+        if node.domain not in ONNX_DOMAIN or node.op_type not in _EVALUATED:
+            return None
+        if node.op_type == "Constant":
+            return _constant(node, self.folder)
+        if node.op_type == "Shape":
+            sizes = self.sizes(node.input[0])
+            if sizes is None:
+                return None
+            part = slice(attribute_value(node, "start", 0), attribute_value(node, "end"))
+            return np.array(sizes, dtype=object)[part]
+        inputs = [self.value(name) if name else None for name in node.input]
+        if any(value is None for value in inputs):
+            return None
+        try:
+            return np.asarray(_EVALUATED[node.op_type](node, *inputs))
+        except (TypeError, ValueError, IndexError, OverflowError, onnx.checker.ValidationError):
+            return None
+
+    def axes(self, node: NodeProto) -> tuple[int, ...] | None:
+        """Of a Squeeze or Unsqueeze: an attribute before opset 13, an input since."""
+        if len(node.input) < 2:
+            return tuple(attribute_value(node, "axes", ())) or None
+        axes = self.value(node.input[1])
+        return None if axes is None else tuple(np.ravel(axes))
+
+
+def _small(tensor: onnx.TensorProto, folder: str) -> Array | None:
+    if np.prod(tensor.dims, dtype=object) > SMALL:
+        return None
+    try:
+        return numpy_helper.to_array(tensor, folder)
+    except Exception:  # external data that are not there: then the value is not known
+        return None
+
+
+def _constant(node: NodeProto, folder: str) -> Array | None:
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return _small(attribute.t, folder)
+        if attribute.name in ("value_int", "value_ints"):
+            return np.array(onnx.helper.get_attribute_value(attribute), dtype=np.int64)
+        if attribute.name in ("value_float", "value_floats"):
+            return np.array(onnx.helper.get_attribute_value(attribute), dtype=np.float32)
+    return None
+
+
+def _slice(
+    node: NodeProto, data: Array, starts: Array, ends: Array, axes: Array, steps: Array
+) -> Array:
+    where = [slice(None)] * data.ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        last = None if step < 0 and end < -data.shape[axis] else int(end)
+        where[axis] = slice(int(start), last, int(step))
+    return data[tuple(where)]
+
+
+def _cast(node: NodeProto, data: Array) -> Array:
+    if attribute_value(node, "to") != onnx.TensorProto.INT64:
+        raise ValueError("only shapes are computed with")
+    return data
+
+
+def _at_axes(move: Callable[..., Array]) -> Callable[..., Array]:
+    """Squeeze and Unsqueeze: the axes are an input since opset 13, an attribute before."""
+
+    def moved(node: NodeProto, data: Array, axes: Array | None = None) -> Array:
+        return move(data, tuple(attribute_value(node, "axes") if axes is None else axes))
+
+    return moved
+
+
+# The operators that exporters compute shapes and paddings with.
+_EVALUATED: dict[str, Any] = {
+    "Constant": None,
+    "Shape": None,
+    "Identity": lambda node, data: data,
+    "Cast": _cast,
+    "Concat": lambda node, *parts: np.concatenate(
+        [part.astype(object) for part in parts], attribute_value(node, "axis")
+    ),
+    "ConstantOfShape": lambda node, shape: np.full(
+        shape.astype(int), numpy_helper.to_array(attribute_value(node, "value")).item()
+    ),
+    "Gather": lambda node, data, index: np.take(data, index, attribute_value(node, "axis", 0)),
+    "Reshape": lambda node, data, shape: data.reshape(shape.astype(int)),
+    "Slice": _slice,
+    "Squeeze": _at_axes(np.squeeze),
+    "Transpose": lambda node, data: np.transpose(data, attribute_value(node, "perm")),
+    "Unsqueeze": _at_axes(np.expand_dims),
+}
+
+
+def scopes(model: ModelProto, folder: str) -> list[Scope]:
+    """The graph of the model and the graphs inside it, outer ones first, with inferred shapes.
+    Functions have none: their shapes depend on the call."""
+    try:
+        inferred = shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # an unknown operator, or over 2 GB: what the model itself says remains
+        inferred = model
+    functions = {(f.domain, f.name, f.overload) for f in model.functions}
+    found: list[Scope] = []
+
+    def walk(graph: GraphProto, known: GraphProto, prefix: str, outer: Scope | None) -> None:
+        scope = Scope(graph, known, prefix, folder, outer)
+        found.append(scope)
+        twins = _holders(known.node, functions)
+        for (name, node), (_, twin) in zip(_holders(scope.nodes, functions), twins, strict=True):
+            for (part, inner), (_, described) in zip(graphs_of(node), graphs_of(twin), strict=True):
+                walk(inner, described, f"{prefix}{name}/{part}/", scope)
+
+    walk(model.graph, inferred.graph, "", None)
+    return found

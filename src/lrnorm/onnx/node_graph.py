@@ -1,0 +1,332 @@
+"""Layers and nets as one ONNX model, and its drawing: what information calls NodeGraph."""
+
+from __future__ import annotations
+
+import io
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, version_converter
+
+from lrnorm._layers.information import Facts, Leaf, Path, Shape
+from lrnorm._layers.layer import LocalResponseNormalizationLayer
+from lrnorm._report.drawing import Arrow, Box, Drawing
+from lrnorm._spec.errors import ParameterError
+from lrnorm.net.nodes import Elementwise
+from lrnorm.net.ports import Source, named
+from lrnorm.onnx.attributes import IR_VERSION, OPSET, in_onnx_words, to_onnx
+from lrnorm.onnx.graph import all_reads, free, graphs_of, scopes
+from lrnorm.onnx.segments import AxisNormalization, OnnxSegment, parsed
+
+_BATCH = "batch"
+
+# Functions that act alike on one example and on a batch, by the names they go by in their library.
+_OPERATORS = {
+    "abs": "Abs",
+    "absolute": "Abs",
+    "negative": "Neg",
+    "neg": "Neg",
+    "exp": "Exp",
+    "log": "Log",
+    "sqrt": "Sqrt",
+    "tanh": "Tanh",
+    "sin": "Sin",
+    "cos": "Cos",
+    "relu": "Relu",
+    "sigmoid": "Sigmoid",
+    "reciprocal": "Reciprocal",
+    "floor": "Floor",
+    "ceil": "Ceil",
+    "add": "Add",
+    "subtract": "Sub",
+    "sub": "Sub",
+    "multiply": "Mul",
+    "mul": "Mul",
+    "divide": "Div",
+    "true_divide": "Div",
+    "truediv": "Div",
+    "maximum": "Max",
+    "minimum": "Min",
+}
+_LIBRARIES = ("numpy", "builtins", "operator", "_operator", "torch", "jax")
+
+
+def model_of(facts: Facts) -> ModelProto:
+    """The layers as one model of float32 or of what its segments say, of a batch of any length."""
+    return _Writer(facts).model()
+
+
+def drawing_of(facts: Facts) -> Drawing:
+    """The operators of that model, constants left out."""
+    model = model_of(facts)
+    graph, scope = model.graph, scopes(model, "")[0]
+    boxes: dict[Any, Box] = {("input", v.name): Box((v.name,), "port") for v in graph.input}
+    makers: dict[str, Any] = {v.name: ("input", v.name) for v in graph.input}
+    arrows = []
+
+    def lead(name: str, target: Any) -> None:
+        if name in makers:
+            sizes = scope.sizes(name) or ()
+            text = " × ".join(str(n) if isinstance(n, int) else "?" for n in sizes[1:])
+            arrows.append(Arrow(makers[name], target, text))
+
+    for i, node in enumerate(graph.node):
+        if node.op_type == "Constant":
+            continue
+        lines = (node.name, node.op_type) if node.name else (node.op_type,)
+        boxes["node", i] = Box(lines, "layer")
+        makers |= {name: ("node", i) for name in node.output if name}
+        for name in dict.fromkeys(all_reads([node], onnx.GraphProto())):
+            lead(name, ("node", i))
+    for v in graph.output:
+        boxes["output", v.name] = Box((v.name,), "port")
+        lead(v.name, ("output", v.name))
+    return Drawing(boxes, tuple(arrows))
+
+
+class _Writer:
+    """Puts the models of single layers together, under names that no other has."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.into: dict[Path | None, list[Any]] = {path: [] for path in (*facts.leaves, None)}
+        for link in facts.links:
+            self.into[link.target].append(link)
+        self.shapes: dict[Source, Shape | None] = {
+            (link.source or (), link.source_port): link.shape for link in facts.links
+        }
+        self.nodes: list[NodeProto] = []
+        self.made: dict[str, Any] = {}  # value → the node or initializer that makes it
+        self.node_names: dict[str, None] = {}
+        self.functions: list[Any] = []
+        self.names = self._names()
+
+    def _names(self) -> dict[Source, str]:
+        """Value → its name: that of the port it goes to, or what the model had that it came in."""
+        names: dict[Source, str] = {((), port): port for port in self.facts.input_ports}
+        taken = dict.fromkeys((*self.facts.input_ports, *self.facts.output_ports))
+        ends = {(link.source or (), link.source_port): link.target_port for link in self.into[None]}
+        for link in self.facts.links:
+            source = link.source or (), link.source_port
+            if source in names:
+                continue
+            if source in ends:
+                names[source] = ends[source]
+                continue
+            leaves = self.facts.leaves
+            if isinstance(leaves[source[0]].layer, OnnxSegment):
+                wish = link.source_port
+            elif link.target is not None and isinstance(leaves[link.target].layer, OnnxSegment):
+                wish = link.target_port
+            else:
+                wish = "/".join(map(str, source[0])) or link.source_port
+            names[source] = free(wish, taken)
+            taken[names[source]] = None
+        self.taken = taken
+        return names
+
+    def model(self) -> ModelProto:
+        parts = {path: self._part(path, leaf) for path, leaf in self.facts.leaves.items()}
+        newest = {"": 0}
+        for part in parts.values():
+            for opset in part.opset_import:
+                newest[opset.domain] = max(newest.get(opset.domain, 0), opset.version)
+        newest[""] = newest[""] or OPSET
+        for path, part in parts.items():
+            if {o.version for o in part.opset_import if o.domain == ""} - {newest[""]}:
+                part = version_converter.convert_version(part, newest[""])
+            self._add(path, part)
+        for link in self.into[None]:  # a value that goes to several ports
+            name = self.names[link.source or (), link.source_port]
+            if name != link.target_port:
+                self.nodes.append(helper.make_node("Identity", [name], [link.target_port]))
+        graph = helper.make_graph(
+            self.nodes,
+            self.facts.type,
+            self._inputs(parts),
+            [ValueInfoProto(name=name) for name in self.facts.output_ports],
+            initializer=[made for made in self.made.values() if isinstance(made, TensorProto)],
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid(*each) for each in newest.items()],
+            ir_version=max(IR_VERSION, *(part.ir_version for part in parts.values())),
+            functions=self.functions,
+            producer_name="lrnorm",
+        )
+        known = {v.name: v for v in onnx.shape_inference.infer_shapes(model).graph.output}
+        for value, shape in zip(graph.output, self.facts.output_ports.values(), strict=True):
+            told = known[value.name].type.tensor_type.elem_type
+            value.CopyFrom(known[value.name] if told else _info(value.name, 1, shape))
+        del model.graph.output[:]
+        model.graph.output.extend(graph.output)
+        return model
+
+    def _inputs(self, parts: Mapping[Path, ModelProto]) -> list[ValueInfoProto]:
+        """As segments and modules declare them; a layer of lrnorm takes what it has to give."""
+        told: dict[Source, ValueInfoProto] = {}
+        for path, part in reversed(list(parts.items())):
+            after = next((told[s] for s in told if s[0] == path), None)
+            for link, value in zip(self.into[path], part.graph.input, strict=True):
+                own = value if value.HasField("type") else after
+                if own is not None:
+                    told[link.source or (), link.source_port] = own
+        infos = []
+        for port, shape in self.facts.input_ports.items():
+            info = ValueInfoProto()
+            info.CopyFrom(told.get(((), port)) or _info(port, TensorProto.FLOAT, shape))
+            info.name = port
+            infos.append(info)
+        return infos
+
+    def _part(self, path: Path, leaf: Leaf) -> ModelProto:
+        layer = leaf.layer
+        if isinstance(layer, OnnxSegment):
+            return parsed(layer.model)
+        if isinstance(layer, LocalResponseNormalizationLayer):
+            written = to_onnx(layer)
+            return _loose(written) if len(written.graph.node) == 1 else written
+        if isinstance(layer, AxisNormalization):
+            return _single("LRN", 1, in_onnx_words(layer.spec))  # it came as one
+        links = self.into[path]
+        function = layer.function if isinstance(layer, Elementwise) else layer
+        operator = _operator_of(function)
+        ranks = {len(link.shape) for link in links if link.shape is not None}
+        if operator is not None and len(ranks) < 2:
+            return _single(operator, len(links))
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(layer, torch.nn.Module):
+            raise self._refusal(path, leaf, f"{leaf.type} {layer!r} has no word in it")
+        shapes = [link.shape for link in links]
+        if any(shape is None or None in shape for shape in shapes):
+            raise self._refusal(path, leaf, f"the shape of its input is not known, {shapes}")
+        try:
+            return _exported(torch, layer, shapes)
+        except Exception as error:  # whatever PyTorch's exporter raises
+            raise self._refusal(path, leaf, str(error).partition("\n")[0]) from error
+
+    def _refusal(self, path: Path, leaf: Leaf, reason: str) -> ParameterError:
+        return ParameterError(
+            f"layer {named(path)} ({leaf.type}) cannot be said in ONNX: {reason}. A NodeGraph "
+            "takes layers of lrnorm, ONNX segments, torch.nn.Modules for an input of known shape, "
+            f"and functions of one meaning for an example and a batch: {', '.join(_OPERATORS)}."
+        )
+
+    def _add(self, path: Path, part: ModelProto) -> None:
+        """The nodes of a layer, under names of this model. What is there already, as constants are
+        that several segments of one model hold, is not written twice."""
+        graph = part.graph
+        kept = isinstance(self.facts.leaves[path].layer, OnnxSegment)
+        place = "/".join(map(str, path))
+        sources = [self.names[link.source or (), link.source_port] for link in self.into[path]]
+        names = dict(zip((value.name for value in graph.input), sources, strict=True))
+        for value in graph.output:
+            port = value.name if kept else "Output"
+            names[value.name] = self.names.get((path, port), value.name)
+
+        def name_of(name: str, made: Any) -> str:
+            same = self.made.get(name)
+            wish = name if kept or not place else f"{place}/{name}"
+            return name if kept and same == made else free(wish, self.taken)
+
+        for tensor in graph.initializer:
+            names.setdefault(tensor.name, name_of(tensor.name, tensor))
+            if names[tensor.name] not in self.made:
+                self.made[names[tensor.name]] = new = TensorProto()
+                new.CopyFrom(tensor)
+                new.name = names[tensor.name]
+                self.taken[new.name] = None
+        for node in graph.node:
+            new = _renamed(node, names)
+            for result in filter(None, node.output):
+                names.setdefault(result, name_of(result, new))
+            new = _renamed(node, names)
+            if all(self.made.get(result) == new for result in filter(None, new.output)):
+                continue
+            if new.name or not kept:
+                wish = new.name if kept or not place else f"{place}/{new.name}"
+                single = not kept and len(graph.node) == 1
+                new.name = free(place if single and place else wish, self.node_names)
+                self.node_names[new.name] = None
+            self.nodes.append(new)
+            self.made |= dict.fromkeys(filter(None, new.output), new)
+            self.taken |= dict.fromkeys(new.output)
+        known = {(f.domain, f.name, f.overload) for f in self.functions}
+        self.functions += [f for f in part.functions if (f.domain, f.name, f.overload) not in known]
+
+
+def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
+    """A copy that reads and gives values of other names, in graphs inside it too."""
+    new = NodeProto()
+    new.CopyFrom(node)
+    for values in (new.input, new.output):
+        values[:] = [names.get(name, name) for name in values]
+    for _, graph in graphs_of(new):
+        own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+        own |= {name for inner in graph.node for name in inner.output}
+        outer = {name: to for name, to in names.items() if name not in own}
+        nodes = [_renamed(inner, outer) for inner in graph.node]
+        del graph.node[:]
+        graph.node.extend(nodes)
+        for value in graph.output:
+            value.name = outer.get(value.name, value.name)
+    return new
+
+
+def _operator_of(function: Any) -> str | None:
+    """The operator that a function is, if it is one of those that everybody has."""
+    home = (getattr(function, "__module__", None) or type(function).__module__).split(".")[0]
+    name = getattr(function, "__name__", "")
+    return _OPERATORS.get(name) if home in _LIBRARIES else None
+
+
+def _single(operator: str, inputs: int, words: Any = None) -> ModelProto:
+    names = [f"Input{i}" for i in range(inputs)]
+    taken, given = ([ValueInfoProto(name=name) for name in some] for some in (names, ["Output"]))
+    node = helper.make_node(operator, names, ["Output"], name=operator, **(words or {}))
+    graph = helper.make_graph([node], operator, taken, given)
+    return _loose(helper.make_model(graph, ir_version=IR_VERSION))
+
+
+def _loose(model: ModelProto) -> ModelProto:
+    """One operator that is the same in all versions and for all types, which others may tell."""
+    del model.opset_import[:]
+    for value in (*model.graph.input, *model.graph.output):
+        value.ClearField("type")
+    return model
+
+
+def _exported(torch: Any, module: Any, shapes: list[Any]) -> ModelProto:
+    """A module as PyTorch writes it, for a batch of any length."""
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
+    examples = tuple(torch.zeros(2, *shape, dtype=like.dtype) for shape in shapes)
+    names = [f"Input{i}" for i in range(len(examples))]
+    stream = io.BytesIO()
+    in_training = [one for one in module.modules() if one.training]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this way of exporting is deprecated, and takes 5 ms
+        try:
+            torch.onnx.export(
+                module.eval(),
+                examples,
+                stream,
+                dynamo=False,
+                input_names=names,
+                output_names=["Output"],
+                dynamic_axes={name: {0: _BATCH} for name in (*names, "Output")},
+                opset_version=OPSET,
+            )
+        finally:
+            for one in in_training:
+                one.training = True
+    return parsed(stream.getvalue())
+
+
+def _info(name: str, kind: int, shape: Shape | None) -> ValueInfoProto:
+    if shape is None:
+        return helper.make_tensor_value_info(name, kind, None)
+    sizes = [n if n is not None else f"{name}_{i}" for i, n in enumerate(shape, 1)]
+    return helper.make_tensor_value_info(name, kind, [_BATCH, *sizes])

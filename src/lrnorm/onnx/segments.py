@@ -1,0 +1,281 @@
+"""The layers of a loaded model: what runs in ONNX Runtime, and LRNs of any rank."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from onnx import ModelProto, helper, numpy_helper
+
+from lrnorm._fronts.config import show_config
+from lrnorm._function.dispatch import local_response_norm, local_response_norm_vjp
+from lrnorm._layers.information import Leaf, Shape
+from lrnorm._spec.errors import KindError, MissingDependencyError, ShapeError
+from lrnorm._spec.spec import LRNSpec
+from lrnorm.net.nodes import Node, Run, Shapes, register, rules_of_any, same_shape
+from lrnorm.net.shapes import contradict, is_known
+from lrnorm.onnx.graph import SMALL, scopes
+
+# ONNX Runtime's name of a type → NumPy's.
+TYPES = {f"tensor({name})": name for name in ("bool", "float16", "int8", "int16", "int32", "int64")}
+TYPES |= {f"tensor(u{name})": f"u{name}" for name in ("int8", "int16", "int32", "int64")}
+TYPES |= {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(string)": "object"}
+
+_REMEMBERED = 64  # shapes of inputs whose outputs' are known
+
+Sizes = tuple[int | str | None, ...]
+
+
+class Value(NamedTuple):
+    """What a segment takes or gives. A size is a number, a name that stands for one, or None."""
+
+    name: str
+    dtype: str
+    sizes: Sizes | None
+    batched: bool = False  # the first axis is the batch
+
+
+def example_of(value: Value) -> Shape | None:
+    """The shape of one example: a size that has a name is unknown."""
+    sizes = value.sizes
+    if sizes is None:
+        return None
+    return tuple(n if isinstance(n, int) else None for n in sizes[value.batched :])
+
+
+def session_of(model: bytes, threads: int | None) -> Any:
+    """An ONNX Runtime session for the CPU."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "lrnorm.onnx.load needs the package onnxruntime: pip install 'lrnorm[onnx]'."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong comes as an exception, not as a log besides
+    options.intra_op_num_threads = show_config()["threads"] if threads is None else threads
+    # Its threads wait busily for more work; between two segments that would slow down the LRN.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def parsed(model: bytes) -> ModelProto:
+    """The model that these bytes are."""
+    found: ModelProto = ModelProto.FromString(model)
+    return found
+
+
+@dataclass(frozen=True, repr=False)
+class OnnxSegment:
+    """A part of an ONNX model that has no LRN, in ONNX Runtime: `lrnorm.onnx.load` makes them.
+
+    A callable of examples, one for each of `inputs`; several outputs come as a tuple. Equal where
+    models are, and picklable: the session is made again from the model's bytes.
+    """
+
+    model: bytes
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    batch: int | None  # how many examples a run takes; None for any number
+    arrays: tuple[str, ...]  # the initializers that no segment before this one has
+    threads: int | None
+    sessions: dict[int, Any] = field(default_factory=dict, compare=False)  # by process
+
+    @property
+    def session(self) -> Any:
+        """The session of this process: its threads do not come along with a fork."""
+        if os.getpid() not in self.sessions:
+            self.sessions[os.getpid()] = session_of(self.model, self.threads)
+        return self.sessions[os.getpid()]
+
+    def graph(self) -> Any:
+        """The graph, as ONNX keeps it."""
+        return parsed(self.model).graph
+
+    @cached_property
+    def given(self) -> Callable[[tuple[Shape | None, ...]], list[Shape | None]]:
+        """The shapes of the outputs, where they follow from those of the inputs."""
+        return lru_cache(_REMEMBERED)(self._given)
+
+    def _given(self, shapes: tuple[Shape | None, ...]) -> list[Shape | None]:
+        model = parsed(self.model)
+        graph = model.graph
+        small = [t for t in graph.initializer if math.prod(t.dims) <= SMALL]
+        graph.input.extend(  # of weights their shape is enough
+            helper.make_tensor_value_info(t.name, t.data_type, t.dims)
+            for t in graph.initializer
+            if math.prod(t.dims) > SMALL
+        )
+        del graph.initializer[:]
+        graph.initializer.extend(small)
+        for value, shape, info in zip(self.inputs, shapes, graph.input, strict=False):
+            sizes = (*(value.sizes or ())[: value.batched], *(shape or ()))
+            kind = info.type.tensor_type
+            kind.CopyFrom(helper.make_tensor_type_proto(kind.elem_type, sizes).tensor_type)
+        inferred = scopes(model, "")[0]
+        return [example_of(v._replace(sizes=inferred.sizes(v.name))) for v in self.outputs]
+
+    def __call__(self, *examples: Any) -> Any:
+        results = self.run(examples, batched=False)
+        return tuple(results) if len(results) > 1 else results[0]
+
+    def run(self, values: Sequence[Any], *, batched: bool) -> list[Any]:
+        """An array for each output, of one example or of a batch."""
+        pairs = zip(self.inputs, values, strict=True)
+        feed = {value.name: _fitted(value, array) for value, array in pairs}
+        if batched and self.batch == 1:
+            return self._one_by_one(list(feed.values()))
+        holding = [value.name for value in self.inputs if value.batched]
+        if not batched:
+            feed |= {name: feed[name][None] for name in holding}
+        counts = {len(feed[name]) for name in holding}
+        if self.batch is not None and counts - {self.batch}:
+            got = f"a batch of {max(counts)}" if batched else "one example"
+            raise ShapeError(
+                f"the model is fixed to batches of {self.batch}, got {got}. Feed a batch of "
+                f"{self.batch}, or export the model with a batch of any length."
+            )
+        results = self.session.run([value.name for value in self.outputs], feed)
+        for i, value in enumerate(self.outputs):
+            if value.batched and counts and results[i].shape[:1] != (max(counts),):
+                raise ShapeError(
+                    f"{value.name!r} should hold one example for each of the batch of "
+                    f"{max(counts)} that the model was fed, got the shape {results[i].shape}. "
+                    "Declare its shape in the model, or run the model with onnxruntime."
+                )
+            if value.batched and not batched:
+                results[i] = results[i][0]
+        return list(results)
+
+    def _one_by_one(self, arrays: list[Any]) -> list[Any]:
+        runs = [self.run(examples, batched=False) for examples in zip(*arrays, strict=True)]
+        if runs:
+            return [np.stack(results) for results in zip(*runs, strict=True)]
+        shapes = list(map(example_of, self.outputs))
+        if not all(map(is_known, shapes)):
+            raise ShapeError(
+                "an empty batch tells no sizes, and the model leaves some open. Feed an example."
+            )
+        pairs = zip(shapes, self.outputs, strict=True)
+        return [np.empty((0, *shape), value.dtype) for shape, value in pairs]  # type: ignore[misc]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = self.model, self.inputs, self.outputs, self.batch, self.arrays, self.threads
+        return OnnxSegment, values
+
+    def __repr__(self) -> str:
+        kinds = dict.fromkeys(n.op_type for n in self.graph().node if n.op_type != "Constant")
+        return f"<OnnxSegment: {', '.join(kinds)}>"
+
+
+def _fitted(value: Value, array: Any) -> Any:
+    """The array in the type that the model takes."""
+    array = np.asarray(array)
+    if not np.can_cast(array.dtype, value.dtype, "same_kind"):
+        raise KindError(
+            f"{value.name!r} takes {value.dtype}, got {array.dtype}. "
+            f"Convert it first: x.astype({value.dtype!r})."
+        )
+    return np.ascontiguousarray(array, value.dtype).reshape(array.shape)
+
+
+@register(OnnxSegment)
+class SegmentNode(Node):
+    """A segment always gets a batch axis."""
+
+    layer: OnnxSegment
+
+    def __init__(self, layer: OnnxSegment) -> None:
+        super().__init__(layer)
+        self.inputs = tuple(value.name for value in layer.inputs)
+        self.outputs = tuple(value.name for value in layer.outputs)
+
+    def leaf(self) -> Leaf:
+        graph = self.layer.graph()
+        numbers: dict[str, int] = {"": 0}
+        names = (n for node in graph.node for n in (*node.input, *node.output))
+        for name in (*(value.name for value in self.layer.inputs), *names):
+            numbers.setdefault(name, len(numbers))
+        nodes = [
+            [
+                *(node.domain, node.op_type),
+                [numbers[name] for name in node.input],
+                [numbers[name] for name in node.output],
+                [
+                    hashlib.sha256(a.SerializeToString(deterministic=True)).hexdigest()
+                    for a in sorted(node.attribute, key=lambda a: a.name)
+                ],
+            ]
+            for node in graph.node
+        ]
+        return Leaf(self.layer, self.type, {"nodes": nodes})
+
+    def arrays(self) -> dict[tuple[str, ...], Any]:
+        tensors = {t.name: t for t in self.layer.graph().initializer}
+        return {(name,): numpy_helper.to_array(tensors[name]) for name in self.layer.arrays}
+
+    def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
+        said = [list(map(example_of, some)) for some in (self.layer.inputs, self.layer.outputs)]
+        fits = not any(map(contradict, said[0], inputs))
+        if fits and all(map(is_known, inputs)) and not all(map(is_known, said[1])):
+            said[1] = self.layer.given(tuple(inputs))
+        return said[0], said[1]
+
+    def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
+        rules = rules_of_any(values)
+        if rules is None:
+            return tuple(self.layer.run(values, batched=run.batched))
+        if any(getattr(value, "requires_grad", False) for value in values):
+            self.vjp(values, (), run)
+        results = self.layer.run([rules.array_of(v) for v in values], batched=run.batched)
+        return tuple(rules.call_function(lambda *tensors: tensors, results))
+
+    def vjp(self, values: Sequence[Any], grads: Sequence[Any], run: Run) -> tuple[Any, ...]:
+        raise KindError(
+            "ONNX Runtime computes no gradients. Build the net of layers that have one, or feed "
+            "tensors without one: x.detach()."
+        )
+
+
+@dataclass(frozen=True)
+class AxisNormalization:
+    """y = x * (bias + scale * Σ x²) ** -beta along one axis of an example of any rank: an LRN node
+    whose input is not (channels, height, width)."""
+
+    spec: LRNSpec
+    axis: int = 0
+    batch: bool = True  # whether a batch puts an axis before the others
+
+    def __call__(self, x: Any) -> Any:
+        return local_response_norm(x, spec=self.spec, axis=self.axis)
+
+
+@register(AxisNormalization)
+class AxisNormalizationNode(Node):
+    """One axis further in a batch."""
+
+    layer: AxisNormalization
+    inputs = ("Input",)
+
+    def leaf(self) -> Leaf:
+        numbers = [getattr(self.layer.spec, name) for name in LRNSpec.__dataclass_fields__]
+        return Leaf(self.layer, self.type, {"spec": numbers, "axis": self.layer.axis})
+
+    def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
+        return same_shape(None, inputs, outputs)
+
+    def _axis(self, run: Run) -> int:
+        return self.layer.axis + (run.batched and self.layer.batch)
+
+    def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
+        return (local_response_norm(values[0], spec=self.layer.spec, axis=self._axis(run)),)
+
+    def vjp(self, values: Sequence[Any], grads: Sequence[Any], run: Run) -> tuple[Any, ...]:
+        spec = self.layer.spec
+        return (local_response_norm_vjp(*values, *grads, spec=spec, axis=self._axis(run)),)

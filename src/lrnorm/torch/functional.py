@@ -1,0 +1,184 @@
+"""LRN in PyTorch's words: size, alpha, beta, k; the channels are axis 1.
+
+y[c] = x[c] * (k + alpha/size * sum(x[j]**2 for j in c - size//2 … c + (size-1)//2)) ** -beta
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from lrnorm._fronts.torch import autograd, onnx_export
+from lrnorm._fronts.torch.formula import Window
+from lrnorm._fronts.torch.front import check_tensor
+from lrnorm._function.dispatch import front_of
+from lrnorm._spec.errors import KindError, ParameterError, ShapeError
+from lrnorm._spec.spec import is_integer
+
+
+def local_response_norm(
+    input: Tensor,
+    size: int,
+    alpha: float | Tensor = 1e-4,
+    beta: float | Tensor = 0.75,
+    k: float | Tensor = 1.0,
+    **foreign: Any,
+) -> Tensor:
+    """`torch.nn.functional.local_response_norm`: right, and many times faster.
+
+        D[c] = k + alpha/size * sum(x[j]**2 for j in c - size//2 … c + (size - 1)//2)
+        y[c] = x[c] * D[c]**-beta
+
+    Parameters
+    ----------
+    input : Tensor
+        (batch, channels, …) of rank 3 or more, float16, bfloat16, float32 or float64, in any
+        memory format, which the result keeps.
+    size : int
+        The width of the window. An even one has its extra channel in front, as PyTorch's has.
+    alpha, beta, k : float or Tensor
+        Tensors of one element get gradients.
+
+    Differentiable to any order, in both modes, under torch.func, torch.compile, torch.export and
+    autocast, which leaves the dtype of the input. Errors: ShapeError and ParameterError
+    (ValueErrors), KindError (a TypeError).
+
+    Source: torch.nn.LocalResponseNorm; Krizhevsky et al. (2012), section 3.3.
+
+    >>> import torch
+    >>> from lrnorm.torch import local_response_norm
+    >>> x = torch.tensor([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+    >>> local_response_norm(x, 3, alpha=2.0, beta=0.75, k=0.5).flatten()
+    tensor([0.3650, 0.3602, 0.5695])
+    """
+    if foreign:
+        raise explain_words("local_response_norm", foreign, ("input", "size", "alpha", "beta", "k"))
+    if has_torch_function_unary(input):
+        return handle_torch_function(
+            local_response_norm, (input,), input, size, alpha=alpha, beta=beta, k=k
+        )
+    window = window_of(size)
+    check_input(input)
+    coefficients = coefficients_of(size, alpha, beta, k, "k")
+    return normalized(input, coefficients, window)
+
+
+# What lrnorm.local_response_norm takes and PyTorch's function does not, and the way there.
+_ELSEWHERE = "{word} is an argument of lrnorm.local_response_norm(x, {word}=…), which takes tensors"
+_OURS = {
+    "channel_window_size": "the window is said by its width, size={width}, or by "
+    "lrnorm.local_response_norm(x, channel_window_size={value})",
+    "bias": "bias is called k here: k={value}",
+    **dict.fromkeys(("spec", "axis", "dtype", "out"), _ELSEWHERE),
+}
+
+
+def explain_words(function: str, words: dict[str, Any], known: tuple[str, ...]) -> KindError:
+    """The error for keywords that PyTorch's own does not have, with what to write instead."""
+    word, value = next(iter(words.items()))
+    width = 2 * value + 1 if is_integer(value) and value > 0 else "before + after + 1"
+    hint = _OURS.get(word, f"it takes {', '.join(known)}")
+    said = hint.format(word=word, value=repr(value), width=width)
+    return KindError(f"lrnorm.torch.{function}() has no argument {word!r}: {said}.")
+
+
+def layer_response_norm(
+    input: Tensor, ports: Any, channel_window_size: Any, alpha: Any, beta: Any, bias: Any
+) -> Tensor:
+    """What `LocalResponseNormalizationLayer` computes: (…, channels, height, width) of rank 3 or
+    4, whose sizes are `ports`, None being any."""
+    if has_torch_function_unary(input):
+        return handle_torch_function(
+            layer_response_norm, (input,), input, ports, channel_window_size, alpha, beta, bias
+        )
+    check_tensor(input, "port 'Input'")
+    shape = tuple(input.shape)
+    if len(shape) not in (3, 4) or any(
+        expected is not None and expected != size
+        for expected, size in zip(ports, shape[-3:], strict=True)
+    ):
+        raise ShapeError(
+            f"port 'Input' expects (channels, height, width) = {ports}, or a batch of them, "
+            f"got {shape}."
+        )
+    size = channel_window_size
+    before, after = size if isinstance(size, tuple) else (size, size)
+    coefficients = coefficients_of(before + after + 1, alpha, beta, bias, "bias")
+    return normalized(input, coefficients, Window(before, after, len(shape) - 3))
+
+
+def check_input(x: Any) -> None:
+    check_tensor(x, "input")
+    if x.ndim < 3:
+        raise ShapeError(
+            f"input must be (batch, channels, …) of rank 3 or more, got shape {tuple(x.shape)}. "
+            "For other ranks: lrnorm.local_response_norm(x, axis=…)."
+        )
+
+
+def window_of(size: Any) -> Window:
+    """PyTorch's window of that width, along axis 1."""
+    if isinstance(size, bool) or not isinstance(size, (int, numbers.Integral)) or size < 1:
+        error = ParameterError if isinstance(size, numbers.Real) else KindError
+        raise error(
+            f"size must be a positive integer, got {size!r}. It is the width of the window: "
+            "5 averages over 5 channels."
+        )
+    size = int(size)
+    return Window(size // 2, (size - 1) // 2, 1)
+
+
+def _number(name: str, value: Any) -> Any:
+    """A finite float, or a tensor of one element."""
+    if isinstance(value, Tensor):
+        # While torch.jit.trace looks on, sizes are tensors, and a comparison is a warning.
+        whole = torch.jit._trace.is_tracing() or value.numel() == 1  # type: ignore[no-untyped-call]
+        if not (whole and value.is_floating_point()):
+            raise ParameterError(
+                f"{name} must be a number or a floating-point tensor of one element, got "
+                f"{value.dtype} of shape {tuple(value.shape)}."
+            )
+        return value
+    if type(value) is not float:
+        if isinstance(value, (bool, str)) or not isinstance(value, (int, numbers.Real)):
+            raise KindError(f"{name} must be a number or a tensor of one element, got {value!r}.")
+        value = float(value)
+    if not -math.inf < value < math.inf:  # Dynamo cannot trace math.isfinite of a symbol
+        raise ParameterError(f"{name} must be finite, got {value!r}.")
+    return value
+
+
+def coefficients_of(divisor: int, alpha: Any, beta: Any, bias: Any, bias_name: str) -> Any:
+    """(scale, beta, bias): numbers, or one float64 tensor of them if any of them is a tensor."""
+    given = _number("alpha", alpha), _number("beta", beta), _number(bias_name, bias)
+    if not any(isinstance(value, Tensor) for value in given):
+        return given[0] / divisor, given[1], given[2]
+    device = next(value.device for value in given if isinstance(value, Tensor))
+    alpha, beta, bias = (
+        value.to(device=device, dtype=torch.float64).reshape(())
+        if isinstance(value, Tensor)
+        else torch.tensor(value, dtype=torch.float64, device=device)
+        for value in given
+    )
+    return torch.stack([alpha / divisor, beta, bias])
+
+
+def normalized(x: Tensor, coefficients: Any, window: Window) -> Tensor:
+    """y for a checked tensor; one LRN node where a model is exported to ONNX."""
+    if x.dtype not in _FLOAT:
+        x = x / 1  # integers become the default type
+    if onnx_export.is_exporting():
+        return onnx_export.forward(x, coefficients, window)
+    return autograd.forward(x, coefficients, window)
+
+
+_FLOAT = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+# Found now: torch.compile cannot trace the import that the first tensor of a kind causes.
+for _kind in (Tensor, torch.nn.Parameter):
+    front_of(_kind())
