@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from lrnorm._function.dispatch import local_response_norm_jvp as local_response_norm_jvp
     from lrnorm._function.dispatch import local_response_norm_vjp as local_response_norm_vjp
     from lrnorm._function.explain import explain as explain
-    from lrnorm._layers.information import information as information
     from lrnorm._layers.layer import (
         LocalResponseNormalizationLayer as LocalResponseNormalizationLayer,
     )
     from lrnorm._layers.options import options as options
+    from lrnorm._report.information import information as information
     from lrnorm._spec.errors import ConventionError as ConventionError
     from lrnorm._spec.errors import DeviceError as DeviceError
     from lrnorm._spec.errors import FileError as FileError
@@ -63,7 +63,7 @@ _DEFINED_IN = {
     "ParameterError": "lrnorm._spec.errors",
     "ShapeError": "lrnorm._spec.errors",
     "explain": "lrnorm._function.explain",
-    "information": "lrnorm._layers.information",
+    "information": "lrnorm._report.information",
     "local_response_norm": "lrnorm._function.dispatch",
     "local_response_norm_jvp": "lrnorm._function.dispatch",
     "local_response_norm_vjp": "lrnorm._function.dispatch",

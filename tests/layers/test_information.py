@@ -178,7 +178,12 @@ def test_topology_hash_of_nets():
 
 
 def run(code, **environment):
-    arguments = {"capture_output": True, "text": True, "check": True, "env": {**os.environ, **environment}}
+    arguments = {
+        "capture_output": True,
+        "text": True,
+        "check": True,
+        "env": {**os.environ, **environment},
+    }
     return subprocess.run([sys.executable, "-c", code], **arguments).stdout.strip()
 
 
@@ -189,7 +194,7 @@ def test_topology_hash_is_the_same_in_every_process():
 
 
 def test_the_name_on_the_package_stays_the_function():
-    code = "import lrnorm._layers.information; from lrnorm._layers.information import Facts; "
+    code = "import lrnorm._report.information; from lrnorm._layers.facts import Facts; "
     assert run(code + "print(lrnorm.information([]))") == "[]"
 
 

@@ -48,7 +48,7 @@ def device_of_gpu(number: int) -> str:
 def on_gpu(verb: Verb, number: int) -> Verb:
     """`verb` with its arrays taken to the n-th GPU, and the result taken back."""
     device = device_of_gpu(number)
-    front = import_module("lrnorm._fronts.torch.front")
+    from lrnorm._fronts.torch import front
 
     def there_and_back(_: Any, *arrays: Any) -> Any:
         result = verb(front, *(front.taken_to(device, array) for array in arrays))

@@ -15,7 +15,7 @@ from typing import Any, Never, Self
 import lrnorm.numpy
 from lrnorm._function.dispatch import Front
 from lrnorm._layers.devices import gpu_number, on_gpu
-from lrnorm._layers.information import Facts, Leaf, Link, Shape, port_shape, unified
+from lrnorm._layers.facts import Facts, Leaf, Link, Shape, port_shape, unified
 from lrnorm._layers.operand import Operand, told_of
 from lrnorm._layers.options import EVALUATION_OPTIONS, PRECISIONS, check_evaluation, explain_option
 from lrnorm._spec.errors import ShapeError

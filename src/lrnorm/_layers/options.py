@@ -7,7 +7,7 @@ from typing import Any
 
 from lrnorm._function.dispatch import explain_foreign
 from lrnorm._layers.devices import gpu_number
-from lrnorm._layers.information import snake_case
+from lrnorm._layers.facts import snake_case
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import is_integer
 

@@ -1,1 +1,1 @@
-"""Tables and drawings of graphs."""
+"""Answers questions about layers and nets: `lrnorm.information`."""

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lrnorm._layers.information import snake_case
+from lrnorm._layers.facts import snake_case
 from lrnorm._spec.errors import ParameterError
 from lrnorm.cli.parser import Parser
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, Self
 
-from lrnorm._layers.information import Facts, Path, Shape
+from lrnorm._layers.facts import Facts, Path, Shape
 from lrnorm._layers.options import EVALUATION_OPTIONS, explain_option
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import is_integer

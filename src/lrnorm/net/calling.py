@@ -10,7 +10,7 @@ import numpy as np
 
 from lrnorm._function.dispatch import front_of
 from lrnorm._layers.devices import device_of_gpu, gpu_number
-from lrnorm._layers.information import Shape
+from lrnorm._layers.facts import Shape
 from lrnorm._layers.operand import Operand, told_of
 from lrnorm._layers.options import EVALUATION_OPTIONS, PRECISIONS, check_evaluation, explain_option
 from lrnorm._spec.errors import DeviceError, KindError, ParameterError, ShapeError

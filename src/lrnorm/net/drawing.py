@@ -6,8 +6,8 @@ import collections
 from collections.abc import Mapping
 from typing import Any
 
-from lrnorm._layers.information import Facts, Path, Shape, shape_text
-from lrnorm._report.drawing import Arrow, Box, Drawing
+from lrnorm._layers.facts import Facts, Path, Shape, shape_text
+from lrnorm.net.rendering import Arrow, Box, Drawing
 
 
 def drawn(facts: Facts, depth: int | None) -> Drawing:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lrnorm._function.dispatch import front_of
-from lrnorm._layers.information import Path
+from lrnorm._layers.facts import Path
 from lrnorm._spec.errors import LRNormError, ShapeError
 from lrnorm.net.nodes import Node, Run, rules_of_any
 from lrnorm.net.ports import Source, Wiring, layer_at, port_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lrnorm._layers.information import Facts, Inner, Link, Path, Shape
+from lrnorm._layers.facts import Facts, Inner, Link, Path, Shape
 from lrnorm.net.nodes import NetNode, Node
 from lrnorm.net.ports import Claim, Source, Wiring, port_of
 

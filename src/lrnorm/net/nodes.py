@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lrnorm._function.dispatch import front_of
-from lrnorm._layers.information import Leaf, Shape
+from lrnorm._layers.facts import Leaf, Shape
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
 from lrnorm._spec.errors import KindError
 from lrnorm.net.shapes import contradict, merged

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lrnorm._layers.information import Path, Shape
+from lrnorm._layers.facts import Path, Shape
 from lrnorm._spec.errors import KindError, ParameterError, ShapeError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.nodes import Node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrnorm._layers.information import Shape
+from lrnorm._layers.facts import Shape
 
 
 class RefusedError(Exception):

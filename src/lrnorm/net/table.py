@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lrnorm._layers.information import Facts, Path, shape_text
+from lrnorm._layers.facts import Facts, Path, shape_text
 
 
 class Table(NamedTuple):

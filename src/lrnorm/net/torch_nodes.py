@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lrnorm._function.dispatch import front_of
-from lrnorm._layers.information import Shape
+from lrnorm._layers.facts import Shape
 from lrnorm._layers.layer import LocalResponseNormalizationLayer as Layer
 from lrnorm._spec.errors import KindError
 from lrnorm.net import NetChain, NetGraph

@@ -11,12 +11,12 @@ from typing import Any
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, version_converter
 
-from lrnorm._layers.information import Facts, Leaf, Path, Shape
+from lrnorm._layers.facts import Facts, Leaf, Path, Shape
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
-from lrnorm._report.drawing import Arrow, Box, Drawing
 from lrnorm._spec.errors import ParameterError
 from lrnorm.net.nodes import Elementwise
 from lrnorm.net.ports import Source, named
+from lrnorm.net.rendering import Arrow, Box, Drawing
 from lrnorm.onnx.attributes import IR_VERSION, OPSET, in_onnx_words, to_onnx
 from lrnorm.onnx.graph import all_reads, free, graphs_of, scopes
 from lrnorm.onnx.segments import AxisNormalization, OnnxSegment, parsed

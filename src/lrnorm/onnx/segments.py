@@ -15,7 +15,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from lrnorm._fronts.config import show_config
 from lrnorm._function.dispatch import local_response_norm, local_response_norm_vjp
-from lrnorm._layers.information import Leaf, Shape
+from lrnorm._layers.facts import Leaf, Shape
 from lrnorm._spec.errors import KindError, MissingDependencyError, ShapeError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.net.nodes import Node, Run, Shapes, register, rules_of_any, same_shape

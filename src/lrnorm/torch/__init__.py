@@ -7,6 +7,8 @@ and `find` swap them in models that are already there. Tensors may also go strai
 `lrnorm.local_response_norm`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from lrnorm._spec.errors import MissingDependencyError
 
 try:
@@ -16,10 +18,12 @@ except ImportError as error:
         "lrnorm.torch needs PyTorch: pip install 'lrnorm[torch]'."
     ) from error
 
-from lrnorm.net.torch_nodes import as_module
 from lrnorm.torch.functional import local_response_norm
 from lrnorm.torch.modules import LocalResponseNorm, LocalResponseNormalizationLayer
 from lrnorm.torch.replacement import find, patched, replace
+
+if TYPE_CHECKING:
+    from lrnorm.net.torch_nodes import as_module as as_module
 
 __all__ = [
     "LocalResponseNorm",
@@ -30,3 +34,15 @@ __all__ = [
     "patched",
     "replace",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "as_module":  # nets stand on this module, so it is imported when it is asked for
+        from lrnorm.net.torch_nodes import as_module
+
+        return as_module
+    raise AttributeError(f"module 'lrnorm.torch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "as_module"})

@@ -1,102 +1,19 @@
-"""What can be asked of a layer or net: what it is made of.
+"""Answers `information(layer, property)`.
 
-Properties are one table, each a function of `Facts`, which a layer tells through `_facts()`.
-Whatever has it can be asked: nothing here knows any layer by name.
+Properties are one table of functions of `Facts`. A layer or net gives its facts by `_facts()`, so
+nothing here knows any layer by name.
 """
 
 from __future__ import annotations
 
 import collections
 import math
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from lrnorm._spec.errors import KindError, ParameterError, ShapeError
-from lrnorm._spec.spec import is_integer
-
-Shape = tuple[int | None, ...]
-# Names from the outermost net inwards; what is asked itself stands at ().
-Path = tuple[str | int, ...]
-
-
-class Leaf(NamedTuple):
-    """A layer that holds no other layers."""
-
-    layer: Any
-    type: str
-    parameters: Mapping[str, Any]  # of JSON's kinds: they go into TopologyHash
-
-
-class Graph(NamedTuple):
-    """Layers by their paths, and which feeds which."""
-
-    nodes: tuple[Path, ...]
-    edges: tuple[tuple[Path, Path], ...]
-
-
-class Link(NamedTuple):
-    """What leads from one layer to another; None stands for the ports of the whole."""
-
-    source: Path | None
-    target: Path | None
-    source_port: str = "Output"
-    target_port: str = "Input"
-    shape: Shape | None = None
-
-
-class Inner(NamedTuple):
-    """A net inside: its ports, and the values at them, each by the layer that makes it, () for the
-    ports of the whole, and the port there."""
-
-    type: str
-    inputs: Mapping[str, tuple[Path, str]]
-    outputs: Mapping[str, tuple[Path, str]]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a layer or net tells about itself; every property is computed from this."""
-
-    type: str
-    expression: str
-    leaves: Mapping[Path, Leaf]
-    links: tuple[Link, ...]  # those into one layer stand in the order of its inputs
-    arrays: Mapping[Path, Any]
-    input_ports: Mapping[str, Shape | None]
-    output_ports: Mapping[str, Shape | None]
-    parts: Mapping[Path, Inner] = field(default_factory=dict)  # nets inside, by path
-
-    @property
-    def edges(self) -> tuple[tuple[Path, Path], ...]:
-        """Between layers, each once."""
-        pairs = [(link.source, link.target) for link in self.links]
-        return tuple(dict.fromkeys((s, t) for s, t in pairs if s is not None and t is not None))
-
-
-def port_shape(port: str, value: Any) -> Shape:
-    """What input= or output= may be: three sizes, None for an unknown one."""
-    if value is None:
-        return (None, None, None)
-    rule = f"port {port!r} expects three sizes (channels, height, width), None for an unknown one"
-    sizes = value if isinstance(value, (tuple, list)) else [value]
-    if not all(size is None or is_integer(size) for size in sizes):
-        raise KindError(f"{rule}; got {value!r}.")
-    if len(sizes) != 3 or any(size is not None and size < 0 for size in sizes):
-        raise ShapeError(f"{rule}; got {value!r}. A batch is not among them: any layer takes one.")
-    return tuple(None if size is None else int(size) for size in sizes)
-
-
-def unified(input: Shape, output: Shape) -> Shape:
-    """The one shape of both ports, from what is known of either."""
-    pairs = list(zip(input, output, strict=True))
-    if any(None not in pair and pair[0] != pair[1] for pair in pairs):
-        raise ShapeError(
-            f"ports 'Input' and 'Output' have one shape: got {input} for 'Input' and {output} for "
-            "'Output'. Give one of the two, or None for the sizes to be taken from the other."
-        )
-    return tuple(i if o is None else o for i, o in pairs)
+from lrnorm._layers.facts import Facts, Graph, Link, Path, Shape, shape_text, snake_case
+from lrnorm._spec.errors import KindError, ParameterError
 
 
 def _elements(array: Any) -> int:
@@ -162,11 +79,25 @@ def _topology_hash(facts: Facts) -> str:
     return digest(sorted(digests.values()), sorted(map(origin, into[None])))
 
 
-def _above(module: str) -> Any:
-    """What draws and what writes ONNX stand on this file: they are loaded when asked."""
-    from importlib import import_module
+# Drawings and ONNX are imported when they are asked for: most reports need neither.
 
-    return import_module(module)
+
+def _drawn(facts: Facts, levels: int | None) -> Any:
+    from lrnorm.net.drawing import drawn
+
+    return drawn(facts, levels)
+
+
+def _node_graph(facts: Facts) -> Any:
+    from lrnorm.onnx.node_graph import model_of
+
+    return model_of(facts)
+
+
+def _node_graph_plot(facts: Facts) -> Any:
+    from lrnorm.onnx.node_graph import drawing_of
+
+    return drawing_of(facts)
 
 
 # Wolfram's names for what goes by another here.
@@ -187,7 +118,7 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "ArraysTotalByteCount": _total_bytes,
     "ArraysTotalElementCount": lambda facts: sum(map(_elements, _distinct(facts))),
     "ArraysTotalSize": lambda facts: readable_size(_total_bytes(facts)),
-    "FullSummaryGraphic": lambda facts: _above("lrnorm.net.drawing").drawn(facts, None),
+    "FullSummaryGraphic": lambda facts: _drawn(facts, None),
     "InputForm": lambda facts: facts.expression,
     "InputPortNames": lambda facts: list(facts.input_ports),
     "InputPorts": lambda facts: dict(facts.input_ports),
@@ -198,8 +129,8 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "LayerTypeCounts": lambda facts: dict(
         collections.Counter(leaf.type for leaf in facts.leaves.values())
     ),
-    "NodeGraph": lambda facts: _above("lrnorm.onnx.node_graph").model_of(facts),
-    "NodeGraphPlot": lambda facts: _above("lrnorm.onnx.node_graph").drawing_of(facts),
+    "NodeGraph": _node_graph,
+    "NodeGraphPlot": _node_graph_plot,
     "OutputPortNames": lambda facts: list(facts.output_ports),
     "OutputPorts": lambda facts: dict(facts.output_ports),
     "Properties": lambda _: list(_PROPERTIES),
@@ -207,32 +138,12 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
     "RecurrentStatesCount": lambda _: 0,
     "RecurrentStatesPositionList": lambda _: [],
     "SharedArraysCount": _shared_count,
-    "SummaryGraphic": lambda facts: _above("lrnorm.net.drawing").drawn(facts, 1),
+    "SummaryGraphic": lambda facts: _drawn(facts, 1),
     "TopologyHash": _topology_hash,
 }
 
 
-def snake_case(name: str) -> str:
-    """Wolfram's spelling as Python's.
-
-    >>> snake_case("ArraysTotalByteCount")
-    'arrays_total_byte_count'
-    """
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
 _BY_NAME = _PROPERTIES | {snake_case(name): rule for name, rule in _PROPERTIES.items()}
-
-
-def shape_text(shape: Shape | None) -> str:
-    """A shape for people; "?" for what is unknown.
-
-    >>> shape_text((5, None, 1)), shape_text(None), shape_text(())
-    ('5 × ? × 1', '?', 'a number')
-    """
-    if shape is None:
-        return "?"
-    return " × ".join("?" if n is None else str(n) for n in shape) or "a number"
 
 
 def _sizes(ports: Mapping[str, Shape | None]) -> str:
