@@ -18,9 +18,7 @@ def told_of(where: str) -> Iterator[None]:
     try:
         yield
     except LRNormError as error:
-        text = str(error)
-        rest = text.removeprefix("x") if text.startswith("x ") else f": {text}"
-        raise type(error)(where + rest) from error
+        raise error.about(where) from error
 
 
 class Operand(NamedTuple):

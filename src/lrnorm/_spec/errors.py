@@ -1,13 +1,99 @@
-"""What goes wrong, as few kinds as it takes. Each is also the built-in kind it is."""
+"""Exception classes; each also derives from a built-in exception.
+
+An error is made of parts, and its text is made of them here alone:
+
+    where: subject rule, got value. Way out.
+
+    net.npy: axis must be an integer, got 1.5. Write for example axis=-1.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+_NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "nothing"})()
 
 
 class LRNormError(Exception):
-    """The root of every error that lrnorm raises on purpose."""
+    """The base class of every error that lrnorm raises on purpose.
+
+    Attributes
+    ----------
+    subject : str
+        What is wrong: "axis", "port 'Input'", a file.
+    rule : str
+        What must hold: "must be an integer".
+    value : Any
+        What came instead; None where there is nothing to show.
+    way_out : str
+        What to do: one or more whole sentences that work as they stand.
+    where : tuple of str
+        Where it was found, the outermost place first: a file, an array in it, a layer of a net.
+
+    `str(error)` joins them. `error.at(place)` is the same error, found in a place.
+
+    >>> from lrnorm import ShapeError
+    >>> error = ShapeError("axis", "must lie in -3 … 2", value=7, way_out="Pass axis=-1.")
+    >>> print(error.at("photo.npy"))
+    photo.npy: axis must lie in -3 … 2, got 7. Pass axis=-1.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        rule: str = "",
+        *,
+        value: Any = _NOTHING,
+        got: str | None = None,
+        way_out: str = "",
+    ) -> None:
+        super().__init__()
+        self.subject = subject
+        self.rule = rule
+        self.value = None if value is _NOTHING else value
+        self.got = got if got is not None or value is _NOTHING else repr(value)
+        self.way_out = way_out
+        self.where: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        said = " ".join(part for part in (self.subject, self.rule) if part)
+        said = ": ".join((*self.where, said)) + (f", got {self.got}" if self.got else "")
+        return f"{said if said[-1:] in tuple('.?!') else said + '.'} {self.way_out}".rstrip()
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...], dict[str, Any]]:
+        return _unmade, (type(self),), self.__dict__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def at(self, place: str) -> Self:
+        """The same error, found in `place`."""
+        return self._changed(where=(place, *self.where))
+
+    def about(self, subject: str, *, instead_of: str = "x") -> Self:
+        """The same error about `subject`, where it speaks of `instead_of`; else found there."""
+        if self.where:
+            return self.at(subject)
+        if not self.rule and self.subject.startswith(f"{instead_of} "):  # a text not yet in parts
+            return self._changed(subject=subject + self.subject.removeprefix(instead_of))
+        return self._changed(subject=subject) if self.subject == instead_of else self.at(subject)
+
+    def advising(self, way_out: str) -> Self:
+        """The same error with another way out."""
+        return self._changed(way_out=way_out)
+
+    def _changed(self, **parts: Any) -> Self:
+        changed = copy.copy(self)
+        changed.__dict__.update(parts)
+        changed.__traceback__ = None
+        return changed
+
+
+def _unmade(kind: type[LRNormError]) -> LRNormError:
+    """An error without its parts, for pickle and copy to fill."""
+    return kind.__new__(kind)
 
 
 class ParameterError(LRNormError, ValueError):
@@ -15,17 +101,18 @@ class ParameterError(LRNormError, ValueError):
 
 
 class ConventionError(ParameterError):
-    """A framework's words cannot say it: `reason` tells why, and `nearest` holds words that the
-    framework takes and that come near."""
+    """A framework has no parameters for it. `reason` says why; `nearest` holds keywords that the
+    framework accepts and that come close."""
 
     def __init__(self, reason: str, nearest: Mapping[str, Any] | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
         self.nearest = dict(nearest or {})
-
-    def __str__(self) -> str:
         words = ", ".join(f"{word}={value!r}" for word, value in self.nearest.items())
-        return f"{self.reason}." + (f" Nearest: {words}." if words else "")
+        super().__init__("", reason, way_out=f"Nearest: {words}." if words else "")
+
+    @property
+    def reason(self) -> str:
+        """Why the framework has no parameters for it."""
+        return self.rule
 
 
 class ShapeError(LRNormError, ValueError):
@@ -33,19 +120,19 @@ class ShapeError(LRNormError, ValueError):
 
 
 class KindError(LRNormError, TypeError):
-    """An argument is of a kind that cannot be used: wrong type, dtype, or combination."""
+    """An argument has a type or dtype that cannot be used, or comes in a wrong combination."""
 
 
 class OutputError(LRNormError, ValueError):
-    """The `out` array given cannot take the result."""
+    """The array given as `out` cannot hold the result."""
 
 
 class DeviceError(LRNormError, RuntimeError):
-    """The device asked for is not there."""
+    """The requested device is not available."""
 
 
 class FileError(LRNormError, OSError):
-    """A file cannot be read or written as asked."""
+    """A file cannot be read or written as requested."""
 
 
 class MissingDependencyError(LRNormError, ImportError):

@@ -48,7 +48,7 @@ def named(name: object) -> Iterator[None]:
     try:
         yield
     except LRNormError as error:
-        raise type(error)(f"{name}: {error}") from error
+        raise error.at(str(name)) from error
 
 
 @contextmanager

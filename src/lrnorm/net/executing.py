@@ -22,7 +22,7 @@ def _told_in(path: Path, node: Node) -> Iterator[None]:
     try:
         yield
     except LRNormError as error:
-        raise type(error)(f"{layer_at(path)}: {error}") from error
+        raise error.at(layer_at(path)) from error
     except Exception as error:
         error.add_note(f"This arose in {layer_at(path, node)} of a net.")
         raise

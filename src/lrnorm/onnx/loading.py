@@ -76,7 +76,7 @@ def load(model: Model, *, intra_op_num_threads: int | None = None) -> NetGraph:
     try:
         return _Builder(cut(whole), folder, threads).net()
     except LRNormError as error:
-        raise type(error)(f"{name}: {error}") from error
+        raise error.at(name) from error
 
 
 class _Builder:
