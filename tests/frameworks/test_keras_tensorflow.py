@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ if os.environ.get("KERAS_BACKEND") != "tensorflow":  # as it is where that alone
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = pytest.importorskip("tensorflow")
 
+sys.path.append(str(Path(__file__).parents[1] / "keras"))
 from test_keras import *  # noqa: E402, F403 — collected here once more, on this backend
 from test_keras import BACKEND, NAMES, SPEC, WORDS, Layer, keras, reference, sample  # noqa: E402
 

@@ -11,7 +11,7 @@ import exact
 import ml_dtypes
 import numpy as np
 import pytest
-from test_accuracy import COEFFICIENTS, inputs
+from whole_range import COEFFICIENTS, inputs
 
 from lrnorm import LRNSpec
 from lrnorm._spec import reference

@@ -13,9 +13,8 @@ import pytest
 
 from lrnorm import KindError, LRNormError, ParameterError, information, options
 from lrnorm import LocalResponseNormalizationLayer as Layer
-
-# Not an attribute of the package: there the name is the function's.
-module = sys.modules["lrnorm._layers.information"]
+from lrnorm._layers.facts import Facts, Graph, Leaf, Link
+from lrnorm._report.information import readable_size
 
 LAYER = Layer(alpha=0.9, beta=0.7, bias=1.1, input=(5, None, 1))
 UNKNOWN = LAYER.replace(input=None)
@@ -60,11 +59,11 @@ class Pair:
     def _facts(self):
         a, b = self.names
         first = LAYER.replace(channel_window_size=self.window)._facts().leaves[()]
-        return module.Facts(
+        return Facts(
             type="Pair",
             expression="Pair()",
-            leaves={(a,): first, (b,): module.Leaf(abs, "function", {"name": "abs"})},
-            links=(module.Link((a,), (b,)) if self.forwards else module.Link((b,), (a,)),),
+            leaves={(a,): first, (b,): Leaf(abs, "function", {"name": "abs"})},
+            links=(Link((a,), (b,)) if self.forwards else Link((b,), (a,)),),
             arrays={(a, "w"): self.weight, (a, "b"): self.bias, (b, "w"): self.weight},
             input_ports={"Input": (5, None, 1)},
             output_ports={self.port: (5, None, 1)},
@@ -108,7 +107,7 @@ def test_values_for_a_bare_layer(name):
         ("LayersList", [LAYER, abs]),
         ("Layers", {("a",): LAYER, ("b",): abs}),
         ("LayerTypeCounts", {"LocalResponseNormalizationLayer": 1, "function": 1}),
-        ("LayersGraph", module.Graph(nodes=(("a",), ("b",)), edges=((("a",), ("b",)),))),
+        ("LayersGraph", Graph(nodes=(("a",), ("b",)), edges=((("a",), ("b",)),))),
     ],
 )
 def test_the_table_serves_more_than_a_bare_layer(name, value):
@@ -225,7 +224,7 @@ def test_report_as_html():
 def test_readable_sizes():
     counts = [0, 999, 1000, 23232, 999_600, 27_994_208, 4 * 10**9, 5 * 10**15]
     texts = ["0 B", "999 B", "1 kB", "23.2 kB", "1 MB", "28 MB", "4 GB", "5e+03 TB"]
-    assert [module.readable_size(count) for count in counts] == texts
+    assert [readable_size(count) for count in counts] == texts
 
 
 # Options
