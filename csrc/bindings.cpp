@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "blocks.h"
+#include "box.h"
 #include "lrn.h"
 #include "xla.h"
 
@@ -107,18 +108,23 @@ void take_back(PyThreadState* state) {
     }
 }
 
-template <class Compute>
-void compute(const Call& call, Compute verb) {
-    if (call.elements == 0) return;
+template <class Problem, class Compute>
+void compute(const Problem& problem, std::int64_t elements, Compute verb) {
+    if (elements == 0) return;
     bool done;
-    if (call.elements < worth_releasing) {
-        done = verb(call.problem);
+    if (elements < worth_releasing) {
+        done = verb(problem);
     } else {
         PyThreadState* state = PyEval_SaveThread();
-        done = verb(call.problem);
+        done = verb(problem);
         take_back(state);
     }
     if (!done) throw std::bad_alloc();
+}
+
+template <class Compute>
+void compute(const Call& call, Compute verb) {
+    compute(call.problem, call.elements, verb);
 }
 
 bool forward(nb::handle x, nb::handle out, double scale, double beta, double bias, std::int64_t before,
@@ -128,7 +134,7 @@ bool forward(nb::handle x, nb::handle out, double scale, double beta, double bia
     call.problem.fresh = fresh;
     call.problem.threads = threads;
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::out, to, axis, false)) return false;
-    compute(call, lrn::forward);
+    compute(call, [](const lrn::Problem& p) { return lrn::forward(p); });
     return true;
 }
 
@@ -154,6 +160,98 @@ nb::object parameters(nb::handle x, nb::handle second, double scale, double beta
     if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false)) return nb::none();
     lrn::ParameterGradients total{0, 0, 0};
     compute(call, [&](const lrn::Problem& p) { return lrn::parameters(p, total); });
+    return nb::make_tuple(total.scale, total.beta, total.bias);
+}
+
+// ---- windows over several axes ----------------------------------------------------------------
+
+struct BoxCall {
+    BoxCall(double scale, double beta, double bias, const nb::tuple& before, const nb::tuple& after,
+            const nb::tuple& axes)
+        : before(before), after(after), axes(axes) {
+        problem.scale = scale;
+        problem.beta = beta;
+        problem.bias = bias;
+        if (before.size() != axes.size() || after.size() != axes.size())
+            throw std::invalid_argument("before, after and axes differ in length");
+    }
+
+    // As add above.
+    bool add(lrn::Operand which, const Buffer& buffer, bool first) {
+        const Py_buffer& view = buffer.view;
+        lrn::Type type;
+        if (!buffer.type(type) || !buffer.aligned() || view.ndim == 0 || view.ndim > lrn::max_rank) return false;
+        if (first) {
+            problem.type = type;
+            problem.rank = view.ndim;
+        } else if (type != problem.type || view.ndim != problem.rank) {
+            throw std::invalid_argument("operands differ in type or shape");
+        }
+        problem.data[which] = view.buf;
+        for (int a = 0; a < view.ndim; ++a) {
+            lrn::BoxAxis& axis = problem.axis[a];
+            if (first) {
+                axis = {view.shape[a], 0, 0, {}};
+                elements *= view.shape[a];
+            } else if (axis.size != view.shape[a]) {
+                throw std::invalid_argument("operands differ in shape");
+            }
+            axis.stride[which] = view.strides[a] / view.itemsize;
+        }
+        if (first) set_windows();
+        return true;
+    }
+
+    lrn::BoxProblem problem{};
+    std::int64_t elements = 1;
+
+private:
+    void set_windows() {
+        for (std::size_t i = 0; i < axes.size(); ++i) {
+            const int a = nb::cast<int>(axes[i]);
+            if (a < 0 || a >= problem.rank) throw std::invalid_argument("axis out of range");
+            lrn::BoxAxis& axis = problem.axis[a];
+            axis.before = nb::cast<std::int64_t>(before[i]);
+            axis.after = nb::cast<std::int64_t>(after[i]);
+            if (axis.before < 0 || axis.after < 0) throw std::invalid_argument("a window cannot end before it begins");
+        }
+    }
+
+    nb::tuple before, after, axes;
+};
+
+bool box_forward(nb::handle x, nb::handle out, double scale, double beta, double bias, nb::tuple before,
+                 nb::tuple after, nb::tuple axes, bool fresh, int threads) {
+    const Buffer from(x, false), to(out, true);
+    BoxCall call(scale, beta, bias, before, after, axes);
+    call.problem.fresh = fresh;
+    call.problem.threads = threads;
+    if (!call.add(lrn::X, from, true) || !call.add(lrn::out, to, false)) return false;
+    compute(call.problem, call.elements, [](const lrn::BoxProblem& p) { return lrn::forward(p); });
+    return true;
+}
+
+template <bool (*verb)(const lrn::BoxProblem&)>
+bool box_derivative(nb::handle x, nb::handle second, nb::handle out, double scale, double beta, double bias,
+                    nb::tuple before, nb::tuple after, nb::tuple axes, bool fresh, int threads) {
+    const Buffer from(x, false), with(second, false), to(out, true);
+    BoxCall call(scale, beta, bias, before, after, axes);
+    call.problem.fresh = fresh;
+    call.problem.threads = threads;
+    if (!call.add(lrn::X, from, true) || !call.add(lrn::second, with, false) || !call.add(lrn::out, to, false))
+        return false;
+    compute(call.problem, call.elements, verb);
+    return true;
+}
+
+nb::object box_parameters(nb::handle x, nb::handle second, double scale, double beta, double bias,
+                          nb::tuple before, nb::tuple after, nb::tuple axes, int threads) {
+    const Buffer from(x, false), with(second, false);
+    BoxCall call(scale, beta, bias, before, after, axes);
+    call.problem.threads = threads;
+    if (!call.add(lrn::X, from, true) || !call.add(lrn::second, with, false)) return nb::none();
+    lrn::ParameterGradients total{0, 0, 0};
+    compute(call.problem, call.elements, [&](const lrn::BoxProblem& p) { return lrn::parameters(p, total); });
     return nb::make_tuple(total.scale, total.beta, total.bias);
 }
 
@@ -194,6 +292,14 @@ NB_MODULE(_core, m) {
           "after"_a, "axis"_a, "fresh"_a = false, "threads"_a = 0);
     m.def("parameters", &parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
           "axis"_a, "threads"_a = 0);
+    m.def("box_forward", &box_forward, "x"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
+          "axes"_a, "fresh"_a = false, "threads"_a = 0);
+    m.def("box_vjp", &box_derivative<lrn::vjp>, "x"_a, "g"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
+          "after"_a, "axes"_a, "fresh"_a = false, "threads"_a = 0);
+    m.def("box_jvp", &box_derivative<lrn::jvp>, "x"_a, "t"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
+          "after"_a, "axes"_a, "fresh"_a = false, "threads"_a = 0);
+    m.def("box_parameters", &box_parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
+          "axes"_a, "threads"_a = 0);
     m.def("xla_handler", [](const char* verb) { return nb::capsule(lrn::xla_handler(verb)); }, "verb"_a);
     m.def("isa_names", [] {
         nb::list names;

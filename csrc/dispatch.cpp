@@ -4,11 +4,15 @@
 #include <atomic>
 #include <cstring>
 
+#include "box.h"
+
 namespace lrn {
 
 extern const KernelTable kernels_baseline;
+extern const BoxKernelTable box_kernels_baseline;
 #if defined(__x86_64__)
 extern const KernelTable kernels_avx2, kernels_avx512;
+extern const BoxKernelTable box_kernels_avx2, box_kernels_avx512;
 #endif
 
 namespace {
@@ -16,20 +20,21 @@ namespace {
 struct Isa {
     const char* name;
     const KernelTable* kernels;
+    const BoxKernelTable* box_kernels;
     bool (*runs_here)();
 };
 
 // Best last.
 const Isa sets[] = {
-    {"baseline", &kernels_baseline, [] { return true; }},
+    {"baseline", &kernels_baseline, &box_kernels_baseline, [] { return true; }},
 #if defined(__x86_64__)
-    {"avx2", &kernels_avx2,
+    {"avx2", &kernels_avx2, &box_kernels_avx2,
      [] {
          __builtin_cpu_init();
          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("f16c");
      }},
-    {"avx512", &kernels_avx512,
+    {"avx512", &kernels_avx512, &box_kernels_avx512,
      [] {
          __builtin_cpu_init();
          return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -54,6 +59,8 @@ std::atomic<const Isa*>& in_use() {
 }  // namespace
 
 const KernelTable& kernels_in_use() { return *in_use().load(std::memory_order_relaxed)->kernels; }
+
+const BoxKernelTable& box_kernels_in_use() { return *in_use().load(std::memory_order_relaxed)->box_kernels; }
 
 int isa_count() { return set_count; }
 const char* isa_name(int index) { return sets[index].name; }

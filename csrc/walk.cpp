@@ -10,12 +10,29 @@
 #include "dispatch.h"
 #include "threads.h"
 #include "tile.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "walk.h"
 
 namespace lrn {
+
+Power power_of(double beta) {
+    if (beta == 0.25) return Power::quarter;
+    if (beta == 0.5) return Power::half;
+    if (beta == 0.75) return Power::three_quarter;
+    if (beta == 1) return Power::one;
+    if (beta == 2) return Power::two;
+    return Power::general;
+}
+
+void advise_large_pages([[maybe_unused]] const void* out, [[maybe_unused]] std::int64_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    constexpr std::int64_t page = 4096, worth_it = 4 << 20;
+    if (bytes < worth_it) return;
+    const auto begin = (reinterpret_cast<std::uintptr_t>(out) + page - 1) / page * page;
+    const auto end = (reinterpret_cast<std::uintptr_t>(out) + std::uintptr_t(bytes)) / page * page;
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: may be refused
+#endif
+}
+
 namespace {
 
 using i64 = std::int64_t;
@@ -26,31 +43,6 @@ constexpr i64 longest_tile = 2048, longest_wide_tile = 512, shortest_tile = 16;
 constexpr i64 bytes_of_sums = 256 << 10;    // what a wide tile's window may fill of the cache
 constexpr i64 elements_in_lines = 1 << 14;  // of a tile whose channels are contiguous
 constexpr i64 bytes_beyond_cache = 16 << 20;
-
-// Kernels compute with subnormals whatever mode the thread was left in, and leave no flags.
-class CleanArithmetic {
-#if defined(__x86_64__)
-public:
-    CleanArithmetic() : saved(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-    ~CleanArithmetic() { _mm_setcsr(saved); }
-
-private:
-    unsigned saved;
-#elif defined(__aarch64__)
-public:
-    CleanArithmetic() {
-        asm volatile("mrs %0, fpcr" : "=r"(saved));
-        asm volatile("msr fpcr, %0" : : "r"(saved & ~(std::uint64_t(1) << 24)));
-    }
-    ~CleanArithmetic() { asm volatile("msr fpcr, %0" : : "r"(saved)); }
-
-private:
-    std::uint64_t saved;
-#else
-public:
-    CleanArithmetic() {}
-#endif
-};
 
 struct Axis {
     i64 size, stride[operands];
@@ -89,15 +81,6 @@ struct Walk {
         trim_scratch();
     }
 };
-
-Power power_of(double beta) {
-    if (beta == 0.25) return Power::quarter;
-    if (beta == 0.5) return Power::half;
-    if (beta == 0.75) return Power::three_quarter;
-    if (beta == 1) return Power::one;
-    if (beta == 2) return Power::two;
-    return Power::general;
-}
 
 // Float squares and sums keep the promised accuracy for short windows; their range asks for
 // ordinary coefficients.
@@ -167,17 +150,6 @@ i64 longest_tile_of(const Tile& tile, Type type) {
     const i64 fits = bytes_of_sums / (rows * (type == Type::f64 ? 16 : 8));
     const i64 length = fits / shortest_tile * shortest_tile;
     return length < shortest_tile ? shortest_tile : length < longest_wide_tile ? length : longest_wide_tile;
-}
-
-// Fresh memory in large pages costs a fraction of what the small ones do. `out` is dense.
-void advise_large_pages([[maybe_unused]] const void* out, [[maybe_unused]] i64 bytes) {
-#if defined(MADV_HUGEPAGE)
-    constexpr i64 page = 4096, worth_it = 4 << 20;
-    if (bytes < worth_it) return;
-    const auto begin = (reinterpret_cast<std::uintptr_t>(out) + page - 1) / page * page;
-    const auto end = (reinterpret_cast<std::uintptr_t>(out) + std::uintptr_t(bytes)) / page * page;
-    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: may be refused
-#endif
 }
 
 using Verb = Kernel (KernelTable::*)[type_count];

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <iterator>
 
-#include "lrn.h"
+#include "box.h"
 
 namespace {
 
@@ -16,7 +16,7 @@ namespace ffi {
 constexpr int major_version = 0, minor_version = 1;
 constexpr int metadata_extension = 1;
 constexpr int execute_stage = 3;
-constexpr int buffer_kind = 1, scalar_kind = 3;
+constexpr int buffer_kind = 1, array_kind = 1, scalar_kind = 3;
 
 enum ElementType : int { s64 = 5, f16 = 10, f32 = 11, f64 = 12, bf16 = 16 };
 enum ErrorCode : int { invalid_argument = 3, resource_exhausted = 8 };
@@ -76,6 +76,12 @@ struct Scalar {
     const void* value;
 };
 
+struct Array {
+    int type;
+    std::size_t size;
+    const void* data;
+};
+
 struct Name {
     const char* text;
     std::size_t length;
@@ -110,7 +116,7 @@ struct Frame {
 struct Verb {
     const char* name;
     int arrays;                            // x alone, or x and a second of its shape
-    bool (*compute)(const lrn::Problem&);  // null for the one whose result is three numbers
+    bool (*compute)(const lrn::BoxProblem&);  // null for the one whose result is three numbers
 };
 
 constexpr Verb verbs[] = {
@@ -126,7 +132,7 @@ public:
 
     ffi::Error* run(const Verb& verb) {
         next = verb.arrays;
-        if (!read_coefficients() || !read_axis() || frame.operands.count != next || frame.results.count != 1)
+        if (!read_numbers() || !read_type() || !read_box() || frame.operands.count != next || frame.results.count != 1)
             return refused("lrnorm: the operands or attributes are not those of this verb");
         if (!add(lrn::X, operand(0)) || (verb.arrays == 2 && !add(lrn::second, operand(1))) ||
             (verb.compute && !add(lrn::out, result())))
@@ -154,22 +160,35 @@ private:
     const ffi::Buffer* operand(std::int64_t i) const { return buffer(frame.operands, i); }
     const ffi::Buffer* result() const { return buffer(frame.results, 0); }
 
-    template <class Value>
-    bool attribute(const char* name, ffi::ElementType type, Value& value) const {
+    // The place of an attribute, or -1.
+    std::int64_t find(const char* name) const {
         const ffi::Attributes& all = frame.attributes;
-        for (std::int64_t i = 0; i < all.count; ++i) {
-            if (all.names[i]->length != std::strlen(name)) continue;
-            if (std::memcmp(all.names[i]->text, name, all.names[i]->length) != 0) continue;
-            const ffi::Scalar& scalar = *static_cast<const ffi::Scalar*>(all.values[i]);
-            if (all.kinds[i] != ffi::scalar_kind || scalar.type != type) return false;
-            std::memcpy(&value, scalar.value, sizeof value);
-            return true;
-        }
-        return false;
+        for (std::int64_t i = 0; i < all.count; ++i)
+            if (all.names[i]->length == std::strlen(name) &&
+                std::memcmp(all.names[i]->text, name, all.names[i]->length) == 0)
+                return i;
+        return -1;
+    }
+
+    bool attribute(const char* name, double& value) const {
+        const std::int64_t i = find(name);
+        if (i < 0 || frame.attributes.kinds[i] != ffi::scalar_kind) return false;
+        const ffi::Scalar& scalar = *static_cast<const ffi::Scalar*>(frame.attributes.values[i]);
+        if (scalar.type != ffi::f64) return false;
+        std::memcpy(&value, scalar.value, sizeof value);
+        return true;
+    }
+
+    // One whole number for each axis of the box.
+    bool attribute(const char* name, ffi::Array& values) const {
+        const std::int64_t i = find(name);
+        if (i < 0 || frame.attributes.kinds[i] != ffi::array_kind) return false;
+        values = *static_cast<const ffi::Array*>(frame.attributes.values[i]);
+        return values.type == ffi::s64;
     }
 
     bool number(const char* name, double& value) {
-        if (attribute(name, ffi::f64, value)) return true;
+        if (attribute(name, value)) return true;
         const ffi::Buffer* from = operand(next++);
         if (!from || from->rank != 0) return false;
         if (from->type == ffi::f64) value = *static_cast<const double*>(from->data);
@@ -178,29 +197,36 @@ private:
         return true;
     }
 
-    bool read_coefficients() {
-        lrn::Coefficients& k = problem.coefficients;
-        return number("scale", k.scale) && number("beta", k.beta) && number("bias", k.bias) &&
-               attribute("before", ffi::s64, k.before) && attribute("after", ffi::s64, k.after) &&
-               k.before >= 0 && k.after >= 0;
+    bool read_numbers() {
+        return number("scale", problem.scale) && number("beta", problem.beta) && number("bias", problem.bias);
     }
 
-    bool read_axis() {
+    bool read_type() {
         const ffi::Buffer* x = operand(0);
         if (!x || x->rank < 1 || x->rank > lrn::max_rank) return false;
+        problem.rank = int(x->rank);
+        problem.fresh = true;  // XLA takes large results from the system: 6 to 10 ms so, else 16 to 18, at 16x192x56x56
         switch (x->type) {
-            case ffi::f32: problem.type = lrn::Type::f32; break;
-            case ffi::f64: problem.type = lrn::Type::f64; break;
-            case ffi::f16: problem.type = lrn::Type::f16; break;
-            case ffi::bf16: problem.type = lrn::Type::bf16; break;
+            case ffi::f32: problem.type = lrn::Type::f32; return true;
+            case ffi::f64: problem.type = lrn::Type::f64; return true;
+            case ffi::f16: problem.type = lrn::Type::f16; return true;
+            case ffi::bf16: problem.type = lrn::Type::bf16; return true;
             default: return false;
         }
-        if (!attribute("axis", ffi::s64, axis) || axis < 0 || axis >= x->rank) return false;
-        problem.rank = int(x->rank) - 1;
-        problem.channels = x->size[axis];
-        problem.threads = 0;
-        problem.fresh = true;  // XLA takes large results from the system: 6 to 10 ms so, else 16 to 18, at 16x192x56x56
-        for (const void*& pointer : problem.data) pointer = nullptr;
+    }
+
+    bool read_box() {
+        ffi::Array axes, before, after;
+        if (!attribute("axes", axes) || !attribute("before", before) || !attribute("after", after) ||
+            before.size != axes.size || after.size != axes.size)
+            return false;
+        const auto value = [](const ffi::Array& of, std::size_t i) { return static_cast<const std::int64_t*>(of.data)[i]; };
+        for (std::size_t i = 0; i < axes.size; ++i) {
+            const std::int64_t a = value(axes, i);
+            if (a < 0 || a >= problem.rank || value(before, i) < 0 || value(after, i) < 0) return false;
+            problem.axis[a].before = value(before, i);
+            problem.axis[a].after = value(after, i);
+        }
         return true;
     }
 
@@ -209,14 +235,10 @@ private:
         if (!array || array->type != x.type || array->rank != x.rank) return false;
         problem.data[which] = array->data;
         elements = 1;
-        for (std::int64_t a = x.rank - 1, to = problem.rank - 1; a >= 0; --a) {
+        for (std::int64_t a = x.rank - 1; a >= 0; --a) {
             if (array->size[a] != x.size[a]) return false;
-            if (a == axis) {
-                problem.channel_stride[which] = elements;
-            } else {
-                problem.size[to] = x.size[a];
-                problem.stride[to--][which] = elements;
-            }
+            problem.axis[a].size = x.size[a];
+            problem.axis[a].stride[which] = elements;
             elements *= x.size[a];
         }
         return true;
@@ -239,8 +261,8 @@ private:
     }
 
     ffi::Frame& frame;
-    lrn::Problem problem;  // sizes and strides stay unset beyond the rank
-    std::int64_t axis = 0, next = 0, elements = 0;
+    lrn::BoxProblem problem{};
+    std::int64_t next = 0, elements = 0;
 };
 
 template <int verb>

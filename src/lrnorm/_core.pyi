@@ -57,6 +57,55 @@ def parameters(
     axis: int,
     threads: int = 0,
 ) -> tuple[float, float, float] | None: ...
+def box_forward(
+    x: Any,
+    out: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    axes: tuple[int, ...],
+    fresh: bool = False,
+    threads: int = 0,
+) -> bool: ...
+def box_vjp(
+    x: Any,
+    g: Any,
+    out: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    axes: tuple[int, ...],
+    fresh: bool = False,
+    threads: int = 0,
+) -> bool: ...
+def box_jvp(
+    x: Any,
+    t: Any,
+    out: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    axes: tuple[int, ...],
+    fresh: bool = False,
+    threads: int = 0,
+) -> bool: ...
+def box_parameters(
+    x: Any,
+    g: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    axes: tuple[int, ...],
+    threads: int = 0,
+) -> tuple[float, float, float] | None: ...
 def isa_names() -> tuple[str, ...]: ...
 def isa_in_use() -> str: ...
 def choose_isa(name: str) -> bool: ...

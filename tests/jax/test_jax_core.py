@@ -28,9 +28,9 @@ ATTRIBUTES: dict[str, Any] = {
     "scale": np.float64(0.2),
     "beta": np.float64(0.5),
     "bias": np.float64(1),
-    "before": np.int64(2),
-    "after": np.int64(2),
-    "axis": np.int64(1),
+    "before": np.array([2]),
+    "after": np.array([2]),
+    "axes": np.array([1]),
 }
 
 
@@ -55,9 +55,11 @@ WRONG: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "an operand too many": ((X, X), {}),
     "a number of integers": ((X, np.int32(1)), {"bias": None}),
     "a number with an axis": ((X, np.ones(1, "float32")), {"bias": None}),
-    "a window that ends before it begins": ((X,), {"before": np.int64(-1)}),
-    "an axis that is not there": ((X,), {"axis": np.int64(3)}),
-    "an attribute of another type": ((X,), {"axis": np.int32(2)}),
+    "a window that ends before it begins": ((X,), {"before": np.array([-1])}),
+    "an axis that is not there": ((X,), {"axes": np.array([3])}),
+    "an attribute of another type": ((X,), {"axes": np.array([2], np.int32)}),
+    "one number in place of an array": ((X,), {"axes": np.int64(1)}),
+    "an axis without a window": ((X,), {"axes": np.array([1, 2])}),
     "elements of another type": ((X.astype("int32"),), {}),
 }
 
@@ -119,7 +121,7 @@ import ctypes, logging, sys
 import numpy as np
 import jax, lrnorm.jax
 from lrnorm import _core
-from lrnorm.jax import _kernels
+from lrnorm._fronts.jax import ffi
 
 class Extension(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("kind", ctypes.c_int), ("next", ctypes.c_void_p),
@@ -136,7 +138,7 @@ def handler(frame):
     return None
 
 logging.basicConfig(stream=sys.stdout)
-_kernels._core = type("Core", (), {"xla_handler": staticmethod(
+ffi._core = type("Core", (), {"xla_handler": staticmethod(
     lambda verb: jax.ffi.pycapsule(ctypes.cast(handler, ctypes.c_void_p).value))})
 x = np.random.default_rng(0).standard_normal((2, 5, 3, 3), dtype="f")
 text = jax.jit(lrnorm.jax.local_response_norm).lower(x).compile().as_text()

@@ -41,9 +41,11 @@ def call(verb: str, *operands: Array, numbers: StaticNumbers, window: Window) ->
     shape, dtype = ((3,), total_dtype()) if totals else (x.shape, x.dtype)
     named = zip(("scale", "beta", "bias"), numbers, strict=True)
     known = {name: np.float64(number) for name, number in named if number is not None}
-    ends = {name: np.int64(end) for name, end in window._asdict().items()}
+    before, after, axis = window
+    ends = {"before": before, "after": after, "axes": axis}
+    box = {name: np.array([end], np.int64) for name, end in ends.items()}
     result = jax.ShapeDtypeStruct(shape, dtype)
-    y: Array = jax.ffi.ffi_call(_target(verb), result)(*operands, **known, **ends)
+    y: Array = jax.ffi.ffi_call(_target(verb), result)(*operands, **known, **box)
     return y
 
 

@@ -1,0 +1,129 @@
+// y[p] = x[p] * D[p]^-beta over boxes.
+#pragma once
+
+#include "box_exact.hpp"
+#include "box_sums.hpp"
+#include "energy.hpp"
+
+namespace lrn {
+namespace {
+
+// One row function for each power: Function<S, power>::line.
+template <template <class, Power> class Function, class S>
+inline auto line_for(Power power) {
+    switch (power) {
+        case Power::quarter: return &Function<S, Power::quarter>::line;
+        case Power::half: return &Function<S, Power::half>::line;
+        case Power::three_quarter: return &Function<S, Power::three_quarter>::line;
+        case Power::one: return &Function<S, Power::one>::line;
+        case Power::two: return &Function<S, Power::two>::line;
+        default: return &Function<S, Power::general>::line;
+    }
+}
+
+// The outputs of the line of one cell.
+template <class S, Power power>
+struct BoxForwardLine {
+    static void line(const typename Window<Sum<S>>::Rows& sums, i64 cell, const S* own, S* to, i64 n,
+                     const Coefficients& k, BoxRare& rare) {
+        const Energy<S, power> energy(k);
+        const Range range = trusted_range(k, power, true);
+        const i64 at = cell * round_up(n, float_lanes);
+        with_rows(sums.count, [&](auto count) {
+            for (i64 i = 0; i < n; i += float_lanes) {
+                const bool both = n - i > double_lanes;
+                const Pairs s = sums.template at<count.value>(at + i, both);
+                if constexpr (Energy<S, power>::float_chain) {
+                    // The product of two floats rounds once, in float as in double.
+                    const vd scale = all(k.scale), bias = all(k.bias);
+                    const vf d = narrow({fma(s.low.high, scale, bias), fma(s.high.high, scale, bias)});
+                    put(to, i, n, get(own, i, n) * chain<power, digits_of<S>>(d));
+                    const unsigned lanes = outside(d, all(float(range.low)), all(float(range.high)));
+                    if (lanes) rare.add(cell, i, lanes);
+                } else {
+                    const Powers p = energy(s, both);
+                    const Doubles v = get_doubles(own, i, n);
+                    put_doubles(to, i, n, {v.low * p.power.low, v.high * p.power.high});
+                    if (p.rare) rare.add(cell, i, p.rare);
+                }
+            }
+        });
+    }
+};
+
+template <class S>
+class BoxForward {
+public:
+    explicit BoxForward(const BoxTile& tile)
+        : tile(tile),
+          k(tile.coefficients),
+          pitch(round_up(tile.lanes, float_lanes)),
+          x(tile, X, k.before + k.after + 1),
+          y(tile),
+          squares(tile, false),
+          rare(tile),
+          exact(tile, false, 1) {}
+
+    void place(Arena& arena) {
+        x.place(arena);
+        y.place(arena);
+        squares.place(arena);
+        rare.place(arena);
+        exact.place(arena);
+    }
+
+    void run() {
+        x.begin();
+        y.begin();
+        squares.begin();
+        const auto compute = line_for<BoxForwardLine, S>(tile.power);
+        for (i64 j = most(tile.first - k.before, 0); j < tile.last + k.after; ++j) {
+            if (j < tile.rows) {
+                x.fetch(j);
+                squares.take_in(j, [&](i64 cell) {
+                    return products<Sum<S>>(x.line(j, cell), x.line(j, cell), tile.lanes);
+                });
+            }
+            squares.end(j);
+            if (j - k.after < tile.first) continue;
+            finish(j - k.after, compute);
+        }
+    }
+
+private:
+    template <class Compute>
+    void finish(i64 c, Compute compute) {
+        const auto sums = squares.rows(c);
+        rare.clear();
+        for (i64 cell = 0; cell < tile.cells; ++cell) {
+            compute(sums, cell, x.line(c, cell), y.line(c, cell), tile.lanes, k, rare);
+            y.done(c, cell);
+        }
+        for (i64 flat : rare) {
+            const Place p = place_of(flat, pitch);
+            const Real sum = exact.at(c, flat, [&](i64 r, i64 other) {
+                const Place q = place_of(other, pitch);
+                const Real v = x.at(r, q.cell, q.lane);
+                return v * v;
+            });
+            y.replace(c, p.cell, p.lane, scalar::box_forward(x.at(c, p.cell, p.lane), sum, k));
+        }
+    }
+
+    const BoxTile& tile;
+    const Coefficients& k;
+    i64 pitch;
+    BoxReader<S> x;
+    BoxWriter<S> y;
+    BoxWindow<Sum<S>> squares;
+    BoxRare rare;
+    ExactSums exact;
+};
+
+template <class S>
+bool box_forward(const BoxTile& tile) {
+    return run_in_scratch(BoxForward<S>(tile));
+}
+
+}  // namespace
+}  // namespace lrn
