@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lrnorm._function.dispatch import local_response_norm_jvp as local_response_norm_jvp
     from lrnorm._function.dispatch import local_response_norm_vjp as local_response_norm_vjp
     from lrnorm._function.explain import explain as explain
+    from lrnorm._identify import identify as identify
     from lrnorm._layers.layer import (
         LocalResponseNormalizationLayer as LocalResponseNormalizationLayer,
     )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lrnorm._spec.errors import ConventionError as ConventionError
     from lrnorm._spec.errors import DeviceError as DeviceError
     from lrnorm._spec.errors import FileError as FileError
+    from lrnorm._spec.errors import IdentificationError as IdentificationError
     from lrnorm._spec.errors import KindError as KindError
     from lrnorm._spec.errors import LRNormError as LRNormError
     from lrnorm._spec.errors import MissingDependencyError as MissingDependencyError
@@ -51,6 +53,7 @@ _DEFINED_IN = {
     "ConventionError": "lrnorm._spec.errors",
     "DeviceError": "lrnorm._spec.errors",
     "FileError": "lrnorm._spec.errors",
+    "IdentificationError": "lrnorm._spec.errors",
     "KindError": "lrnorm._spec.errors",
     "LRNSpec": "lrnorm._spec.spec",
     "LRNormError": "lrnorm._spec.errors",
@@ -63,6 +66,7 @@ _DEFINED_IN = {
     "ParameterError": "lrnorm._spec.errors",
     "ShapeError": "lrnorm._spec.errors",
     "explain": "lrnorm._function.explain",
+    "identify": "lrnorm._identify",
     "information": "lrnorm._report.information",
     "local_response_norm": "lrnorm._function.dispatch",
     "local_response_norm_jvp": "lrnorm._function.dispatch",

@@ -9,12 +9,17 @@ import pickle
 import pytest
 
 import lrnorm
-from lrnorm import ConventionError, FileError, LRNormError, ShapeError
+from lrnorm import ConventionError, FileError, IdentificationError, LRNormError, ShapeError
 from lrnorm._spec import errors
 
 CLASSES = [
     cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, LRNormError)
 ]
+# Classes with arguments of their own.
+OTHERS = {
+    ConventionError: lambda: ConventionError("x must be here"),
+    IdentificationError: lambda: IdentificationError("it raises", "raises"),
+}
 ERROR = ShapeError("axis", "must lie in -3 … 2", value=7, way_out="Pass axis=-1.")
 
 
@@ -61,7 +66,7 @@ def test_nearest_survives_a_place():
 @pytest.mark.parametrize("trip", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy])
 @pytest.mark.parametrize("cls", CLASSES)
 def test_pickle_and_copy_keep_every_part(cls, trip):
-    error = cls("x must be here") if cls is ConventionError else cls("x", "must be", value=[1])
+    error = OTHERS[cls]() if cls in OTHERS else cls("x", "must be", value=[1])
     error = error.at("file")
     again = trip(error)
     assert type(again) is cls

@@ -10,7 +10,7 @@ An error is made of parts, and its text is made of them here alone:
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 _NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "nothing"})()
@@ -62,7 +62,7 @@ class LRNormError(Exception):
         said = ": ".join((*self.where, said)) + (f", got {self.got}" if self.got else "")
         return f"{said if said[-1:] in tuple('.?!') else said + '.'} {self.way_out}".rstrip()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...], dict[str, Any]]:
         return _unmade, (type(self),), self.__dict__
 
     def __repr__(self) -> str:
@@ -115,6 +115,21 @@ class ConventionError(ParameterError):
         return self.rule
 
 
+class IdentificationError(LRNormError, ValueError):
+    """What a callable computes is not a local response normalization. `reason` says what was seen;
+    `code` is one word for it that stays the same between versions: raises, shape, random, not_odd,
+    other_pixels, size_law, unequal_weights, edge_divisor or unverified."""
+
+    def __init__(self, reason: str, code: str) -> None:
+        self.code = code
+        super().__init__("this is not a local response normalization:", reason)
+
+    @property
+    def reason(self) -> str:
+        """What was seen."""
+        return self.rule
+
+
 class ShapeError(LRNormError, ValueError):
     """A rank, a size or an axis does not fit."""
 
@@ -142,6 +157,6 @@ class MissingDependencyError(LRNormError, ImportError):
 # A traceback and a pickle name these classes as users import them: lrnorm.ShapeError.
 for _class in (
     *(LRNormError, ParameterError, ConventionError, ShapeError, KindError, OutputError),
-    *(DeviceError, FileError, MissingDependencyError),
+    *(DeviceError, FileError, IdentificationError, MissingDependencyError),
 ):
     _class.__module__ = "lrnorm"
