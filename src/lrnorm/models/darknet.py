@@ -1,0 +1,64 @@
+"""Darknet: .cfg, sections that repeat; [normalization] or [lrn].
+
+    size 5, alpha 1e-4, beta 0.75, kappa 1 where they are left out
+
+Source: darknet, src/parser.c (parse_normalization) and src/normalization_layer.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.source import DamagedError, Source
+
+_SECTION = re.compile(r"^\s*\[([^\]\n]+)\]", re.M)
+_WORDS = {"size": 5, "alpha": 1e-4, "beta": 0.75, "kappa": 1.0}
+
+
+def is_cfg(source: Source) -> bool:
+    text = source.head.decode("utf-8", "replace")
+    first = _SECTION.search(text)
+    return first is not None and first[1].strip() in ("net", "network") and "=" in text
+
+
+def read(source: Source) -> ModelFile:
+    found: list[Found] = []
+    operators: Counter[str] = Counter()
+    for index, (kind, given) in enumerate(_sections(source.text())):
+        if kind in ("net", "network"):
+            continue
+        operators[kind] += 1
+        if kind in ("normalization", "lrn"):
+            # Darknet numbers the layers from 0, without the section [net].
+            found.append(lrn(f"{kind}:{index - 1}", "darknet", _words(given), 0))
+    return ModelFile(str(source.path), "Darknet net (.cfg)", tuple(found), operators)
+
+
+def _sections(text: str) -> list[tuple[str, dict[str, str]]]:
+    sections: list[tuple[str, dict[str, str]]] = []
+    for raw in text.splitlines():
+        line = raw.strip()
+        if not line or line[0] in "#;":
+            continue
+        if (header := _SECTION.match(line)) is not None:
+            sections.append((header[1].strip(), {}))
+        elif sections and "=" in line:
+            key, _, value = line.partition("=")
+            sections[-1][1][key.strip()] = value.strip()
+        else:
+            raise DamagedError(f"the line {line[:60]!r} is no key=value in a section")
+    return sections
+
+
+def _words(given: dict[str, str]) -> dict[str, Any]:
+    words: dict[str, Any] = {}
+    for word, default in _WORDS.items():
+        try:
+            number = float(given.get(word, default))
+        except ValueError:
+            raise DamagedError(f"{word} is {given[word][:40]!r}, which is no number") from None
+        words[word] = int(number) if word == "size" and number == number // 1 else number
+    return words

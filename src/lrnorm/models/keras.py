@@ -1,0 +1,263 @@
+"""Keras: .keras (a zip with config.json), .h5 (HDF5, needs h5py), and a config alone (.json).
+
+Keras has no LRN of its own. Layers by these names are custom classes, whose code is not in the
+file: their numbers are read by the names of the parameters, and a note says so. The code of a
+Lambda is never run.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from lrnorm.models.archive import Archive, entry_names
+from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn, one_line, unreadable
+from lrnorm.models.hdf5 import is_hdf5, opened
+from lrnorm.models.prototext import integer, messages, number, parse, scalar
+from lrnorm.models.source import MIB, DamagedError, Source
+
+CONFIG_LIMIT = 64 * MIB
+DEEPEST = 60
+
+_CUSTOM = re.compile(r"LRN|Local_?Response|CrossMap|Response_?Norm", re.I)
+_CALLS = re.compile(r"local_response_norm|\blrn\b|LRN")
+# The parameters of a class tell whose rules it follows. The first that fits counts.
+_WORDS: tuple[tuple[str, frozenset[str], dict[str, str]], ...] = (
+    ("lrnorm", frozenset(("channel_window_size",)), {}),
+    ("tensorflow", frozenset(("depth_radius",)), {}),
+    ("tensorflow", frozenset(("radius",)), {"radius": "depth_radius"}),
+    ("lasagne", frozenset(("n",)), {}),
+    ("torch", frozenset(("size",)), {"bias": "k"}),
+    ("caffe", frozenset(("local_size",)), {"bias": "k"}),
+)
+_NUMBERS = {
+    "lrnorm": ("channel_window_size", "alpha", "beta", "bias"),
+    "tensorflow": ("depth_radius", "alpha", "beta", "bias"),
+    "lasagne": ("n", "alpha", "beta", "k"),
+    "torch": ("size", "alpha", "beta", "k"),
+    "caffe": ("local_size", "alpha", "beta", "k"),
+}
+_SURE = frozenset(("lrnorm>LocalResponseNormalization",))
+
+
+def is_keras(source: Source) -> bool:
+    names = entry_names(source)
+    return "config.json" in names and ("metadata.json" in names or "model.weights.h5" in names)
+
+
+def is_config(source: Source) -> bool:
+    head = source.head.lstrip()
+    return head.startswith(b"{") and b'"class_name"' in head and b'"config"' in head
+
+
+def is_keras_h5(source: Source) -> bool:
+    return is_hdf5(source) and source.ending != ".wlnet"
+
+
+def read(source: Source) -> ModelFile:
+    return _model(source, Archive(source).read("config.json", CONFIG_LIMIT), "Keras model")
+
+
+def read_config(source: Source) -> ModelFile:
+    return _model(source, source.text(CONFIG_LIMIT), "Keras configuration")
+
+
+def read_h5(source: Source) -> ModelFile:
+    with opened(source) as file:
+        config = file.attrs.get("model_config")
+        holds = sorted(map(str, file))[:6]
+    if config is None:
+        names = ", ".join(holds) or "nothing"
+        raise DamagedError(
+            f"it is HDF5 without Keras's model_config (it holds {names}): weights alone have no LRN"
+        )
+    return _model(source, config, "Keras model (.h5)")
+
+
+def _model(source: Source, text: Any, title: str) -> ModelFile:
+    try:
+        config = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamagedError(f"its configuration is no JSON: {one_line(error)}") from None
+    found: list[Found] = []
+    operators: Counter[str] = Counter()
+    silent = 0
+    for path, layer in _layers(config):
+        kind = str(layer.get("class_name"))
+        given = layer.get("config") if isinstance(layer.get("config"), dict) else {}
+        if "layers" not in given:
+            operators[kind.rpartition(">")[2]] += 1
+        entry = _entry(path, kind, layer, given)
+        if entry is not None:
+            found.append(entry)
+        elif kind == "Lambda":
+            silent += 1
+    remarks: tuple[Remark, ...] = ()
+    if silent:
+        text = f"{silent} Lambda layers hold code that is not read: they may hide an LRN"
+        remarks = (Remark("lambda", text, NOTE),)
+    return ModelFile(str(source.path), title, tuple(found), operators, remarks)
+
+
+def _layers(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every layer with its path, those of nets inside included."""
+    if depth > DEEPEST:
+        raise DamagedError(f"it has more than {DEEPEST} nets inside each other")
+    if not isinstance(config, dict):
+        raise DamagedError("its configuration is no layer")
+    given = config.get("config")
+    layers = given.get("layers") if isinstance(given, dict) else given  # a list in Keras 1 and 2.0
+    inner = given.get("layer") if isinstance(given, dict) else None
+    if not isinstance(layers, list):
+        layers = [inner] if isinstance(inner, dict) else []  # TimeDistributed and the like
+    for layer in layers:
+        if not isinstance(layer, dict):
+            raise DamagedError("a layer is no dict")
+        held = layer.get("config") if isinstance(layer.get("config"), dict) else {}
+        path = f"{prefix}{held.get('name') or layer.get('name') or layer.get('class_name')}"
+        yield path, layer
+        yield from _layers(layer, f"{path}/", depth + 1)
+
+
+def _entry(path: str, kind: str, layer: dict[str, Any], given: dict[str, Any]) -> Found | None:
+    shape = _shape(layer.get("build_config"))
+    known = {"shape": shape, "dtype": _dtype(given.get("dtype"))}
+    if kind == "TFOpLambda" and "local_response_normalization" in str(given.get("function")):
+        words = _arguments(layer.get("inbound_nodes"))
+        return _read(path, words | {"depth_radius": words.get("depth_radius", 5)}, (), known)
+    if kind == "TensorFlowOpLayer":
+        return _node(path, given.get("node_def"), known)
+    if kind == "Lambda":
+        if not _mentions(given):
+            return None
+        text = "a Lambda that calls a local response normalization, in code that is not run"
+        extra = given.get("arguments")
+        words = extra if isinstance(extra, dict) else {}
+        return unreadable(path, text, code="lambda", words=words, **known)
+    name = str(layer.get("registered_name") or kind)
+    if not _CUSTOM.search(kind) or "layers" in given:
+        return None
+    remarks: tuple[Remark, ...] = ()
+    if name not in _SURE:
+        text = (
+            f"{kind} is a class of its own: the numbers are read by the names of its parameters; "
+            "lrnorm.identify measures what it computes"
+        )
+        remarks = (Remark("custom_class", text, NOTE),)
+    return _read(path, given, remarks, known)
+
+
+def _read(
+    path: str, given: dict[str, Any], remarks: tuple[Remark, ...], known: dict[str, Any]
+) -> Found:
+    spec = given.get("spec")
+    for convention, needed, renamed in _WORDS:
+        if needed <= given.keys() and not isinstance(spec, dict):
+            said = {renamed.get(word, word): value for word, value in given.items()}
+            words = {w: _plain(said[w]) for w in _NUMBERS[convention] if w in said}
+            axis = _axis(given)
+            return lrn(path, convention, words, axis, remarks=remarks, **known)
+    if isinstance(spec, dict) and (own := _own(path, spec, given, remarks, known)) is not None:
+        return own
+    text = "its parameters have names that no convention uses"
+    numbers = {k: v for k, v in given.items() if type(v) in (int, float)}
+    return unreadable(path, text, code="custom_class", words=numbers, **known)
+
+
+def _own(
+    path: str,
+    spec: dict[str, Any],
+    given: dict[str, Any],
+    remarks: tuple[Remark, ...],
+    known: dict[str, Any],
+) -> Found | None:
+    """lrnorm's own layer with a spec in place of keywords."""
+    from lrnorm._errors import LRNormError
+    from lrnorm._spec import LRNSpec
+
+    numbers = spec.get("config") if isinstance(spec.get("config"), dict) else spec
+    try:
+        words = {n: _plain(numbers[n]) for n in ("scale", "beta", "bias", "before", "after")}
+        return Found(path, None, {}, LRNSpec(**words), _axis(given), remarks=remarks, **known)
+    except (KeyError, TypeError, LRNormError):
+        return None
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _axis(given: dict[str, Any]) -> Any:
+    axis = given.get("axis")
+    if type(axis) is int or (isinstance(axis, list) and all(type(a) is int for a in axis)):
+        return _plain(axis)
+    order = str(given.get("data_format") or given.get("dim_ordering") or "")
+    return 1 if order in ("channels_first", "th") else -1
+
+
+def _arguments(nodes: Any) -> dict[str, Any]:
+    """The keywords of a call, in the last dict of Keras 2's inbound nodes."""
+    found: dict[str, Any] = {}
+    stack = [nodes]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list):
+            stack += value[:100]
+        elif isinstance(value, dict):
+            found |= {k: v for k, v in value.items() if type(v) in (int, float)}
+    return found
+
+
+def _node(path: str, text: Any, known: dict[str, Any]) -> Found | None:
+    """A node of TensorFlow in protobuf's text form, as Keras 2.2 kept it."""
+    if not isinstance(text, str) or not re.search(r'\bop:\s*"LRN"', text):
+        return None
+    attributes = {
+        str(scalar(a, "key", "")): value
+        for a in messages(parse(text), "attr")
+        for value in messages(a, "value")
+    }
+    words: dict[str, Any] = {
+        "depth_radius": integer(attributes.get("depth_radius", {}), "i", 5),
+    }
+    for word in ("alpha", "beta", "bias"):
+        if word in attributes:
+            words[word] = number(attributes[word], "f", 0.0)
+    return lrn(path, "tensorflow", words, -1, **known)
+
+
+def _mentions(given: dict[str, Any]) -> bool:
+    """Whether a Lambda's name, or the names inside its bytecode, speak of an LRN."""
+    if re.search(r"lrn|local_?response", str(given.get("name", "")), re.I):
+        return True
+    texts = [json.dumps(given.get(key, ""))[: 4 * MIB] for key in ("function", "module")]
+    for text in [t for joined in texts for t in re.findall(r'"([^"]*)"', joined)]:
+        code = text.replace("\\n", "")
+        if _CALLS.search(text):
+            return True
+        try:
+            content = base64.b64decode(code, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+        if b"local_response_norm" in content or b"lrn" in content:
+            return True
+    return False
+
+
+def _shape(build: Any) -> Shape:
+    sizes = build.get("input_shape") if isinstance(build, dict) else None
+    if not isinstance(sizes, list) or not all(s is None or type(s) is int for s in sizes):
+        return None
+    return tuple(sizes)
+
+
+def _dtype(value: Any) -> str | None:
+    if isinstance(value, dict):  # a policy of Keras 3
+        policy = value.get("config")
+        value = policy.get("name") if isinstance(policy, dict) else None
+    return value if value in ("float16", "bfloat16", "float32", "float64") else None

@@ -1,0 +1,66 @@
+"""ncnn: .param, a text: the number 7767517, the counts of layers and blobs, then a line a layer.
+
+    type  name  inputs  outputs  names of these  key=value …
+
+Keys of an LRN: 0 region [0 across, 1 within], 1 local_size [5], 2 alpha [1], 3 beta [0.75],
+4 bias [1]. Source: ncnn, src/layer/lrn.cpp and src/paramdict.cpp.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.source import DamagedError, Source
+
+MAGIC = "7767517"
+
+
+def is_param(source: Source) -> bool:
+    return source.head.lstrip()[:16].split(None, 1)[:1] == [MAGIC.encode()]
+
+
+def read(source: Source) -> ModelFile:
+    lines = source.text().splitlines()
+    found: list[Found] = []
+    operators: Counter[str] = Counter()
+    for line in lines[2:]:
+        parts = line.split()
+        if not parts or parts[0].startswith("#"):
+            continue
+        if len(parts) < 4:
+            raise DamagedError(f"the line {line[:60]!r} is no layer")
+        operators[parts[0]] += 1
+        if parts[0] == "LRN":
+            start = 4 + _count(parts[2]) + _count(parts[3])
+            found.append(_lrn(parts[1], dict(part.partition("=")[::2] for part in parts[start:])))
+    return ModelFile(str(source.path), "ncnn model (.param)", tuple(found), operators)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        raise DamagedError(f"{text[:40]!r} is no number of blobs")
+    return int(text)
+
+
+def _lrn(name: str, given: dict[str, str]) -> Found:
+    words: dict[str, Any] = {
+        "local_size": int(_number(given, "1", 5)),
+        "alpha": _number(given, "2", 1.0),
+        "beta": _number(given, "3", 0.75),
+        "bias": _number(given, "4", 1.0),
+    }
+    if _number(given, "0", 0) == 1:
+        return lrn(name, "ncnn_within", words, (1, 2))
+    return lrn(name, "ncnn", words, 0)
+
+
+def _number(given: dict[str, str], key: str, default: float) -> float:
+    try:
+        number = float(given.get(key, default))
+    except ValueError:
+        raise DamagedError(f"key {key} is {given[key][:40]!r}, which is no number") from None
+    if not abs(number) < 1e300:
+        raise DamagedError(f"key {key} is {number}, which is no finite number")
+    return number

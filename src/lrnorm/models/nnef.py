@@ -1,0 +1,66 @@
+"""NNEF: graph.nnef, or the folder it stands in; local_response_normalization.
+
+    y = local_response_normalization(x, size = [1, 5, 1, 1], alpha = 1.0, beta = 0.5, bias = 1.0)
+
+Source: the NNEF specification, local_response_normalization.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.source import DamagedError, Source
+
+_START = re.compile(r"^\s*version\s+\d+\.\d+\s*;", re.M)
+_CALL = re.compile(r"([\w\s,\[\]()]*?)=\s*([A-Za-z_]\w*)\s*(?:<\w+>)?\s*\(")
+_ARGUMENT = re.compile(r"(\w+)\s*=\s*(\[[^\[\]]*\]|[-+.\w]+)")
+_WORDS = {"alpha": 1.0, "beta": 0.5, "bias": 1.0}
+
+
+def is_nnef(source: Source) -> bool:
+    if source.is_folder:
+        return source.beside("graph.nnef") is not None
+    return _START.search(source.head.decode("utf-8", "replace")) is not None
+
+
+def read(source: Source) -> ModelFile:
+    file = source.beside("graph.nnef") if source.is_folder else source
+    if file is None or file.is_folder:
+        raise DamagedError("it has no graph.nnef")
+    text = re.sub(r"#[^\n]*", "", file.text())
+    found: list[Found] = []
+    operators: Counter[str] = Counter()
+    for statement in text.split(";"):
+        results, equals, call = statement.partition("=")
+        kind = re.match(r"\s*(\w+)\s*(?:<\w+>\s*)?\(", call) if equals else None
+        if kind is None:
+            continue
+        operators[kind[1]] += 1
+        if kind[1] == "local_response_normalization":
+            name = results.split("{")[-1].strip()[:200] or "LRN"
+            found.append(_lrn(name, call[kind.end() :]))
+    return ModelFile(str(source.path), "NNEF graph", tuple(found), operators)
+
+
+def _lrn(name: str, arguments: str) -> Found:
+    given = dict(_ARGUMENT.findall(arguments))
+    sizes = [_integer(part) for part in given.get("size", "").strip("[] ").split(",") if part]
+    words: dict[str, Any] = {"size": sizes}
+    for word, default in _WORDS.items():
+        try:
+            words[word] = float(given.get(word, default))
+        except ValueError:
+            raise DamagedError(f"{word} is {given[word][:40]!r}, which is no number") from None
+    wide = tuple(axis for axis, size in enumerate(sizes) if size > 1)
+    axis = wide if len(wide) > 1 else (wide or (1,))[0]
+    return lrn(name, "nnef", words, axis)
+
+
+def _integer(text: str) -> int:
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise DamagedError(f"a size is {text[:40]!r}, which is no whole number")
+    return int(text)

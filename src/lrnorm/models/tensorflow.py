@@ -1,0 +1,168 @@
+"""TensorFlow: GraphDef (.pb, .pbtxt), SavedModel folders, functions included.
+
+    tf.nn.lrn: y = x / (bias + alpha · Σ x²)^beta over 2 · depth_radius + 1 channels, channels last
+
+Defaults: depth_radius 5, bias 1, alpha 1, beta 0.5; a SavedModel may leave them out.
+Source: tensorflow/core/framework/{graph,function,node_def,attr_value,tensor_shape,types}.proto;
+tensorflow/core/protobuf/{saved_model,meta_graph}.proto; the operator LRN in core/ops/nn_ops.cc.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn
+from lrnorm.models.prototext import integer, messages, number, parse, scalar
+from lrnorm.models.source import MIB, DamagedError, Source
+from lrnorm.models.wire import LENGTH, VARINT, Record, Schema, Wire, first_inner, fits
+
+_DIM: Schema = {1: ("size", "int")}
+_SHAPE: Schema = {2: ("dim", _DIM), 3: ("unknown_rank", "int")}
+_VALUE: Schema = {
+    1: ("list", {7: ("shape", _SHAPE)}),
+    3: ("i", "int"),
+    4: ("f", "float"),
+    6: ("type", "int"),
+}
+_ATTRIBUTE: Schema = {1: ("key", "text"), 2: ("value", _VALUE)}
+# The attributes of a node are read for LRNs alone: Const nodes keep the weights there.
+_NODE: Schema = {1: ("name", "text"), 2: ("op", "text"), 5: ("attr", "span")}
+_SIGNATURE: Schema = {1: ("name", "text")}
+_FUNCTION: Schema = {1: ("signature", _SIGNATURE), 3: ("node_def", _NODE)}
+_GRAPH: Schema = {1: ("node", _NODE), 2: ("library", {1: ("function", _FUNCTION)})}
+_SAVED: Schema = {2: ("meta_graphs", {2: ("graph_def", _GRAPH)})}
+
+_TYPES = {1: "float32", 2: "float64", 14: "bfloat16", 19: "float16"}
+_TYPE_NAMES = {"DT_FLOAT": 1, "DT_DOUBLE": 2, "DT_BFLOAT16": 14, "DT_HALF": 19}
+
+PBTXT_LIMIT = 256 * MIB
+
+
+def is_graph(source: Source) -> bool:
+    """Field 1 repeats nodes, each with a name (1) and an operator (2)."""
+    found = fits(source.data, {1: LENGTH, 2: LENGTH, 3: VARINT, 4: LENGTH, 5: LENGTH})
+    if 1 not in found:  # a graph whose nodes all stand in functions
+        return 2 in found and 4 in found and first_inner(source.data, 2).get(1) == LENGTH
+    inner = first_inner(source.data, 1)
+    return inner.get(1) == LENGTH and inner.get(2) == LENGTH
+
+
+def is_saved(source: Source) -> bool:
+    if source.is_folder:
+        return _graph_file(source) is not None
+    return len(fits(source.data, {1: VARINT, 2: LENGTH})) == 2
+
+
+def is_text(source: Source) -> bool:
+    text = source.head.decode("utf-8", "replace")
+    return ("node {" in text or "meta_graphs {" in text or "node{" in text) and "op:" in text
+
+
+def _graph_file(folder: Source) -> Source | None:
+    for name in ("saved_model.pb", "saved_model.pbtxt"):
+        if (file := folder.beside(name)) is not None and not file.is_folder:
+            return file
+    return None
+
+
+def read_graph(source: Source) -> ModelFile:
+    wire = Wire(source.data)
+    return _model(source, [wire.read(_GRAPH)], "TensorFlow graph", _binary_attributes(wire))
+
+
+def read_saved(source: Source) -> ModelFile:
+    file = _graph_file(source) if source.is_folder else source
+    if file is None:
+        raise DamagedError("it has no saved_model.pb")
+    if file.ending == ".pbtxt":
+        return read_text(file, source)
+    wire = Wire(file.data)
+    graphs = [
+        graph
+        for meta in wire.read(_SAVED).get("meta_graphs", [])
+        for graph in meta.get("graph_def", [])
+    ]
+    return _model(source, graphs, "TensorFlow SavedModel", _binary_attributes(wire))
+
+
+def read_text(source: Source, folder: Source | None = None) -> ModelFile:
+    message = parse(source.text(PBTXT_LIMIT))
+    metas = messages(message, "meta_graphs")
+    graphs = [graph for meta in metas for graph in messages(meta, "graph_def")] or [message]
+    title = "TensorFlow SavedModel" if metas else "TensorFlow graph"
+    return _model(folder or source, graphs, title, _text_attributes)
+
+
+Attributes = Callable[[Record], dict[str, Record]]
+
+
+def _binary_attributes(wire: Wire) -> Attributes:
+    def read(node: Record) -> dict[str, Record]:
+        return _by_key([wire.read(_ATTRIBUTE, span) for span in node.get("attr", ())])
+
+    return read
+
+
+def _text_attributes(node: Record) -> dict[str, Record]:
+    return _by_key(messages(node, "attr"))
+
+
+def _by_key(pairs: list[Record]) -> dict[str, Record]:
+    return {
+        str(scalar(pair, "key", "")): value for pair in pairs for value in messages(pair, "value")
+    }
+
+
+def _model(source: Source, graphs: list[Record], title: str, attributes: Attributes) -> ModelFile:
+    found: list[Found] = []
+    operators: Counter[str] = Counter()
+    for node, prefix in _nodes(graphs):
+        kind = str(scalar(node, "op", ""))
+        operators[kind] += 1
+        if kind == "LRN":
+            name = prefix + str(scalar(node, "name", "LRN"))
+            found.append(_lrn(name, attributes(node)))
+    remarks = ()
+    if operators["LRNGrad"]:
+        remarks = (
+            Remark("gradients", f"{operators['LRNGrad']} LRNGrad belong to the training", NOTE),
+        )
+    return ModelFile(str(source.path), title, tuple(found), operators, remarks)
+
+
+def _nodes(graphs: list[Record]) -> Iterator[tuple[Record, str]]:
+    for graph in graphs:
+        for node in messages(graph, "node"):
+            yield node, ""
+        for library in messages(graph, "library"):
+            for function in messages(library, "function"):
+                owners = [scalar(s, "name", "") for s in messages(function, "signature")]
+                for node in messages(function, "node_def"):
+                    yield node, "".join(f"{owner}/" for owner in owners)
+
+
+def _lrn(name: str, attributes: dict[str, Record]) -> Found:
+    def value(key: str, default: float) -> float:  # one that is there without a value is 0
+        return number(attributes[key], "f", 0.0) if key in attributes else default
+
+    radius = integer(attributes["depth_radius"], "i", 0) if "depth_radius" in attributes else 5
+    words: dict[str, Any] = {
+        "depth_radius": radius,
+        "alpha": value("alpha", 1.0),
+        "beta": value("beta", 0.5),
+        "bias": value("bias", 1.0),
+    }
+    kind = scalar(attributes.get("T", {}), "type", 1)
+    dtype = _TYPES.get(_TYPE_NAMES.get(kind, kind))
+    shape = _shape(attributes.get("_output_shapes", {}))
+    return lrn(name, "tensorflow", words, -1, shape=shape, dtype=dtype)
+
+
+def _shape(value: Record) -> Shape:
+    shapes = [shape for part in messages(value, "list") for shape in messages(part, "shape")]
+    if len(shapes) != 1 or "unknown_rank" in shapes[0]:
+        return None
+    sizes = [integer(dim, "size", 0) for dim in messages(shapes[0], "dim")]
+    return tuple(None if size < 0 else size for size in sizes)

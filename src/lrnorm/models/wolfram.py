@@ -1,0 +1,143 @@
+"""Wolfram: .wlnet, an HDF5 file in which `Network` is an expression: "1:" and base64 of zlib.
+
+The expression is a row of tokens after "!boR": i int32, r float64, s symbol, S text, f function
+with the number of its arguments. It is read as data. The layer's Type is taken to be
+"LocalResponseNormalization": no file that holds one was seen.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.hdf5 import is_hdf5, opened
+from lrnorm.models.source import MIB, DamagedError, Source, unpack
+
+EXPRESSION_LIMIT = 64 * MIB
+DEEPEST = 120
+_KINDS = ("LocalResponseNormalization", "LocalResponseNormalizationLayer")
+_WORDS = {"channel_window_size": 2, "alpha": 1.0, "beta": 0.5, "bias": 1.0}
+_NAMES = {
+    "ChannelWindowSize": "channel_window_size",
+    "Alpha": "alpha",
+    "Beta": "beta",
+    "Bias": "bias",
+}
+
+
+def is_wlnet(source: Source) -> bool:
+    return is_hdf5(source) and source.ending == ".wlnet"
+
+
+@dataclass(eq=False)
+class Call:
+    """head[argument, …]"""
+
+    head: Any
+    arguments: list[Any]
+
+
+def read(source: Source) -> ModelFile:
+    with opened(source) as file:
+        if "Network" not in file:
+            raise DamagedError("it has no Network")
+        stored = file["Network"][()]
+    text = stored if isinstance(stored, bytes) else str(stored).encode()
+    expression = _Tokens(_expanded(text)).read()
+    found: list[Found] = []
+    operators: Counter[str] = Counter()
+    for path, kind, fields in _layers(expression):
+        operators[kind] += 1
+        if kind in _KINDS:
+            found.append(_lrn(path or kind, fields))
+    return ModelFile(str(source.path), "Wolfram net (.wlnet)", tuple(found), operators)
+
+
+def _expanded(text: bytes) -> bytes:
+    try:
+        packed = base64.b64decode(text.removeprefix(b"1:"), validate=False)
+        inflate = zlib.decompressobj()
+        data = inflate.decompress(packed, EXPRESSION_LIMIT)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise DamagedError(f"its Network cannot be unpacked: {error}") from None
+    if inflate.unconsumed_tail:
+        raise DamagedError(f"its Network has more than {EXPRESSION_LIMIT // MIB} MiB")
+    return data
+
+
+class _Tokens:
+    def __init__(self, data: bytes) -> None:
+        start = data.find(b"!boR")
+        if start < 0:
+            raise DamagedError("its Network is no expression")
+        self.data, self.at = data, start + 4
+
+    def _int(self) -> int:
+        value = unpack("<i", self.data, self.at)[0]
+        self.at += 4
+        return int(value)
+
+    def read(self, depth: int = 0) -> Any:
+        if depth > DEEPEST:
+            raise DamagedError(f"its Network has more than {DEEPEST} levels")
+        tag = self.data[self.at : self.at + 1]
+        self.at += 1
+        if tag == b"i":
+            return self._int()
+        if tag == b"r":
+            value = unpack("<d", self.data, self.at)[0]
+            self.at += 8
+            return value
+        if tag in (b"s", b"S"):
+            size = self._int()
+            if size < 0 or self.at + size > len(self.data):
+                raise DamagedError("its Network is cut short")
+            self.at += size
+            return self.data[self.at - size : self.at].decode("utf-8", "replace")
+        if tag == b"f":
+            count = self._int()
+            head = self.read(depth + 1)
+            if not 0 <= count <= len(self.data) - self.at:
+                raise DamagedError("its Network is cut short")
+            return Call(head, [self.read(depth + 1) for _ in range(count)])
+        raise DamagedError(f"its Network has the unknown token {tag!r}")
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The rules of an association or list."""
+    if not isinstance(value, Call):
+        return {}
+    return {
+        rule.arguments[0]: rule.arguments[1]
+        for rule in value.arguments
+        if isinstance(rule, Call)
+        and str(rule.head).endswith(("Rule", "RuleDelayed"))
+        and len(rule.arguments) == 2
+        and isinstance(rule.arguments[0], str)
+    }
+
+
+def _layers(value: Any, path: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every layer: the association with a Type; nets hold theirs under Nodes."""
+    fields = _fields(value)
+    kind, inner = fields.get("Type"), _fields(fields.get("Nodes"))
+    if inner:
+        for name, node in inner.items():
+            yield from _layers(node, f"{path}/{name}" if path else name)
+    elif isinstance(kind, str):
+        yield path, kind, _fields(fields.get("Parameters")) or fields
+
+
+def _lrn(path: str, fields: dict[str, Any]) -> Found:
+    words: dict[str, Any] = dict(_WORDS)
+    for name, word in _NAMES.items():
+        for key in (name, f"${name}"):
+            if isinstance(fields.get(key), (int, float)):
+                words[word] = fields[key]
+    return lrn(path, "wolfram", words, 0)
