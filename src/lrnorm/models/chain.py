@@ -58,7 +58,7 @@ def _own(name: str, arguments: list[Any]) -> Chain | None:
         return None
     scale, beta, bias, before, after, axis = arguments[1:]
     try:
-        ends = [tuple(end) if isinstance(end, list) else end for end in (before, after)]
+        ends: list[Any] = [tuple(e) if isinstance(e, list) else e for e in (before, after)]
         spec = LRNSpec(scale, beta, bias, *ends)
         where = tuple(axis) if isinstance(axis, list) else axis
     except LRNormError:

@@ -119,7 +119,7 @@ def _inside(package: Source) -> Source:
     """The model file of an .mlpackage, which its manifest names."""
     manifest = package.beside("Manifest.json")
     try:
-        content = json.loads(manifest.text()) if manifest is not None else None
+        content: Any = json.loads(manifest.text()) if manifest is not None else None
         entries = content["itemInfoEntries"]
         path = entries[content["rootModelIdentifier"]]["path"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -251,7 +251,7 @@ class _Program:
                 numbers = part.get("values", [0])
                 return numbers[0] if numbers else None
         kinds = [scalar(t, "kind") for p in messages(value, "type") for t in messages(p, "tensor")]
-        form, size = _FORMS.get(kinds[0] if kinds else None, ("", 0))
+        form, size = _FORMS.get(kinds[0] if kinds else 0, ("", 0))
         for part in messages(tensor, "bytes"):
             data = self.wire.bytes(scalar(part, "values", (0, 0)), 8)
             if form and len(data) >= size:

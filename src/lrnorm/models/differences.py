@@ -96,7 +96,7 @@ def _in_order(lefts: list[Found], rights: list[Found]) -> Pairs:
     if max(len(lefts), len(rights)) > MOST_ALIGNED:
         count = max(len(lefts), len(rights))
         padded = [side + [None] * (count - len(side)) for side in (lefts, rights)]
-        return list(zip(*padded, strict=True))  # type: ignore[arg-type]
+        return list(zip(*padded, strict=True))
     alike = SequenceMatcher(
         a=[_rounded(e.spec) for e in lefts], b=[_rounded(e.spec) for e in rights], autojunk=False
     )

@@ -89,7 +89,7 @@ def _model(source: Source, text: Any, title: str) -> ModelFile:
     silent = 0
     for path, layer in _layers(config):
         kind = str(layer.get("class_name"))
-        given = layer.get("config") if isinstance(layer.get("config"), dict) else {}
+        given = _dict(layer, "config")
         if "layers" not in given:
             operators[kind.rpartition(">")[2]] += 1
         entry = _entry(path, kind, layer, given)
@@ -99,7 +99,7 @@ def _model(source: Source, text: Any, title: str) -> ModelFile:
             silent += 1
     remarks: tuple[Remark, ...] = ()
     if silent:
-        text = f"{silent} Lambda layers hold code that is not read: they may hide an LRN"
+        text = f"code that is not read, which may hide an LRN, in Lambda layers: {silent}"
         remarks = (Remark("lambda", text, NOTE),)
     return ModelFile(str(source.path), title, tuple(found), operators, remarks)
 
@@ -118,8 +118,8 @@ def _layers(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str
     for layer in layers:
         if not isinstance(layer, dict):
             raise DamagedError("a layer is no dict")
-        held = layer.get("config") if isinstance(layer.get("config"), dict) else {}
-        path = f"{prefix}{held.get('name') or layer.get('name') or layer.get('class_name')}"
+        name = _dict(layer, "config").get("name") or layer.get("name") or layer.get("class_name")
+        path = f"{prefix}{name}"
         yield path, layer
         yield from _layers(layer, f"{path}/", depth + 1)
 
@@ -180,12 +180,17 @@ def _own(
     from lrnorm._errors import LRNormError
     from lrnorm._spec import LRNSpec
 
-    numbers = spec.get("config") if isinstance(spec.get("config"), dict) else spec
+    numbers = _dict(spec, "config") or spec
     try:
         words = {n: _plain(numbers[n]) for n in ("scale", "beta", "bias", "before", "after")}
         return Found(path, None, {}, LRNSpec(**words), _axis(given), remarks=remarks, **known)
     except (KeyError, TypeError, LRNormError):
         return None
+
+
+def _dict(owner: dict[str, Any], key: str) -> dict[str, Any]:
+    value = owner.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _plain(value: Any) -> Any:

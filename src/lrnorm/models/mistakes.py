@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from lrnorm._convention import Row
 from lrnorm._conventions_table import ROWS
@@ -43,11 +44,9 @@ class Case:
 
 def _ends(spec: LRNSpec) -> list[Ends] | None:
     """(before, after) along each axis; None where a window reaches to the end of the axis."""
-    if isinstance(spec.before, tuple) and isinstance(spec.after, tuple):
-        ends = list(zip(spec.before, spec.after, strict=True))
-    else:
-        ends = [(spec.before, spec.after)]
-    return None if any(end is None for pair in ends for end in pair) else ends
+    before: Any = spec.before if isinstance(spec.before, tuple) else (spec.before,)
+    after: Any = spec.after if isinstance(spec.after, tuple) else (spec.after,)
+    return None if None in (*before, *after) else list(zip(before, after, strict=True))
 
 
 def mistakes(expected: Found, found: Found) -> Iterator[Remark]:

@@ -214,7 +214,8 @@ def _kind(info: Record) -> tuple[Shape, str | None]:
 
 
 def _size(dimension: Record) -> int | str | None:
-    return scalar(dimension, "value") if "value" in dimension else scalar(dimension, "name")
+    size: int | str | None = scalar(dimension, "value" if "value" in dimension else "name")
+    return size
 
 
 def _with_onnx(source: Source) -> ModelFile:

@@ -118,7 +118,7 @@ def unescaped(text: str) -> str:
     """
     if "\\" not in text:
         return str(text)
-    raw, _ = codecs.escape_decode(text.encode("utf-8"))  # type: ignore[attr-defined]
+    raw, _ = codecs.escape_decode(text.encode("utf-8"))
     return bytes(raw).decode("utf-8", "replace")
 
 

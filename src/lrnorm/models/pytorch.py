@@ -97,7 +97,7 @@ def _layer(path: str, module: Thing) -> Found:
     words = {w: fields[w] for w in ("size", "alpha", "beta", "k") if w in fields}
     if not all(type(value) in (int, float) for value in words.values()):
         return unreadable(path, "its numbers are tensors, whose values are not read")
-    remarks = ()
+    remarks: tuple[Remark, ...] = ()
     if module.kind.endswith("CrossMapLRN2d"):
         text = "torch.nn.CrossMapLRN2d computes other values than these numbers say"
         remarks = (Remark("wrong_in_pytorch", text),)

@@ -42,8 +42,9 @@ class Seen:
             return None
         word = self.row.words[0]
         value = self.found.words.get(word)
-        is_width = type(value) is int and self.row.measure.width(value) == value
-        return (word, value) if is_width and self.width is not None else None
+        if type(value) is not int or self.width is None:
+            return None
+        return (word, value) if self.row.measure.width(value) == value else None
 
     @property
     def is_onnx(self) -> bool:
@@ -68,8 +69,8 @@ def _even(seen: Seen) -> Iterator[Remark]:
         yield Remark(
             "even_window",
             f"{word} {size} is even: ONNX has {size // 2 - 1} before and {size // 2} after, "
-            f"PyTorch the other way round, OpenVINO {size // 2 - 1} on both sides, and ONNX Runtime "
-            "refuses it on the CPU",
+            f"PyTorch the other way round, OpenVINO {size // 2 - 1} on both sides, and ONNX "
+            "Runtime refuses it on the CPU",
         )
 
 
@@ -156,12 +157,10 @@ def _wider_than_channels(seen: Seen) -> Iterator[Remark]:
     channels = shape[axis]
     if isinstance(channels, int) and width is not None and width > channels:
         subject = f"{seen.size[0]} {width}" if seen.size else f"a window of {width}"
-        yield Remark(
-            "wider_than_channels",
-            f"{subject} is more than the {channels} channels, which is harmless: alpha is divided "
-            "by the size all the same",
-            NOTE,
-        )
+        divided = seen.row is not None and seen.row.divides
+        rest = "alpha is divided by the size all the same" if divided else "what is missing is zero"
+        text = f"{subject} is more than the {channels} channels, which is harmless: {rest}"
+        yield Remark("wider_than_channels", text, NOTE)
 
 
 RULES: tuple[Rule, ...] = (

@@ -50,6 +50,8 @@ class Source:
 
     @property
     def data(self) -> Data:
+        if self.is_folder:
+            return b""
         if self._data is None:
             try:
                 with self.path.open("rb") as file:
@@ -62,7 +64,7 @@ class Source:
     @property
     def head(self) -> bytes:
         """The first bytes, by which a format is recognised."""
-        return b"" if self.is_folder else bytes(self.data[:4096])
+        return bytes(self.data[:4096])
 
     def text(self, limit: int = TEXT_LIMIT) -> str:
         """The whole file as text; bytes that are not UTF-8 become replacement characters."""

@@ -124,7 +124,7 @@ def _model(source: Source, graphs: list[Record], title: str, attributes: Attribu
         if kind == "LRN":
             name = prefix + str(scalar(node, "name", "LRN"))
             found.append(_lrn(name, attributes(node)))
-    remarks = ()
+    remarks: tuple[Remark, ...] = ()
     if operators["LRNGrad"]:
         remarks = (
             Remark("gradients", f"{operators['LRNGrad']} LRNGrad belong to the training", NOTE),
