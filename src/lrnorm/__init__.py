@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lrnorm import files as files
     from lrnorm import jax as jax
     from lrnorm import keras as keras
+    from lrnorm import models as models
     from lrnorm import net as net
     from lrnorm import numpy as numpy
     from lrnorm import onnx as onnx
@@ -77,7 +78,7 @@ _DEFINED_IN = {
 }
 _MODULES = (
     *("array_api", "conventions", "dask", "files", "jax", "keras"),
-    *("net", "numpy", "onnx", "plot", "torch", "xarray"),
+    *("models", "net", "numpy", "onnx", "plot", "torch", "xarray"),
 )
 
 __all__ = [*_DEFINED_IN]

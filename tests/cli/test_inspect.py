@@ -85,13 +85,16 @@ def test_an_architecture(inspect):
         "    in ONNX's words: size 5  alpha 0.0005  beta 0.75  bias 2\n",
         "",
     )
-    assert inspect(LIGHT / "light_resnet50.onnx")[1].endswith("light_resnet50.onnx: no LRN\n")
+    empty = inspect(LIGHT / "light_resnet50.onnx")[1]
+    assert "light_resnet50.onnx: no LRN\n  ONNX model of 415 operators (239 " in empty
+    assert "none was recognised as one written out" in empty
 
 
 def test_the_same_as_data(data):
     path = str(LIGHT / "light_bvlc_alexnet.onnx")
     found = data(path)
-    assert list(found) == ["model", "lrns", "other", "other_lrns", "expected", "differences"]
+    assert list(found)[:6] == ["model", "lrns", "other", "other_lrns", "expected", "differences"]
+    assert (found["format"], found["operators"]["LRN"]) == ("ONNX model", 2)
     assert found["model"] == path and found["differences"] is found["other"] is None
     assert found["lrns"][0] == {
         "node": "n2",
@@ -100,6 +103,9 @@ def test_the_same_as_data(data):
         "onnx": {"size": 5, "alpha": 1e-4, "beta": 0.75, "bias": 1.0},
         "dtype": "float32",
         "shape": [1, 96, 54, 54],
+        "convention": "onnx",
+        "words": {"size": 5, "alpha": 1e-4, "beta": 0.75, "bias": 1.0},
+        "axis": 1,
         "findings": [],
         "notes": [],
     }
@@ -213,9 +219,15 @@ MISTAKES = [
         LRNSpec(0.05, 0.75, 1.0, 2, 1),
         ["leans_other_way", "alpha_divided_twice", "bias_dropped"],
     ),
-    (RIGHT, LRNSpec(0.2, 0.5, 2.0, 2, 2), []),
+    (RIGHT, LRNSpec(0.2, 0.5, 2.0, 2, 2), ["beta_default"]),
+    (RIGHT, LRNSpec(0.2, 0.6, 2.0, 2, 2), []),
     (RIGHT, LRNSpec(0.3, 0.75, 2.0, 2, 2), []),
     (RIGHT, LRNSpec(0.2, 0.75, 2.0, 4, 4), []),
+    (RIGHT, LRNSpec(0.2, 0.75, 2.0, 3, 3), ["half_rounded_up"]),
+    (LRNSpec(0.2, 0.75, 2.0, 5, 5), LRNSpec(0.2, 0.75, 2.0, 4, 4), ["width_two_short"]),
+    (LRNSpec(0.2, 0.75, 2.0, 5, 5), LRNSpec(0.2, 0.75, 2.0, 2, 3), ["radius_plus_one"]),
+    (LRNSpec(0.2, 0.75, 1.0, 2, 2), LRNSpec(0.2, 0.75, 2.0, 2, 2), ["bias_default"]),
+    (RIGHT, LRNSpec(2e-5, 0.75, 2.0, 2, 2), ["alpha_default"]),
 ]
 
 
@@ -295,7 +307,12 @@ def test_expectations_in_a_framework_s_words(inspect, data):
     said = data(name, "--expect", "tensorflow", "depth_radius=2", "alpha=1e-4", "beta=0.75")
     assert said["expected"]["scale"] == 1e-4
     [difference] = said["differences"]
-    assert [remark["code"] for remark in difference["mistakes"]] == ["alpha_divided_twice"]
+    [cause] = difference["mistakes"]
+    assert cause["code"] == "alpha_not_multiplied"
+    assert (
+        "TensorFlow does not divide alpha and ONNX does: alpha had to be multiplied by"
+        in cause["text"]
+    )
     plain = LIGHT / "light_resnet50.onnx"
     status, out, _ = inspect(plain, "--strict", "--expect", "caffe", "local_size=5")
     assert status == 1 and "LRN: missing\n    because: there is no such LRN in the model\n" in out
@@ -309,11 +326,11 @@ def test_expectations_in_a_framework_s_words(inspect, data):
     [
         ([], "the following arguments are required: MODEL. See lrnorm inspect --help."),
         (["no.onnx"], "there is no file no.onnx. Check its name and folder."),
-        (["."], ". is a folder. Give the name of a file in it."),
-        (["bad.onnx"], "bad.onnx is not a readable .onnx file: "),
-        (["x.npy"], "x.npy is not a readable .onnx file: "),
-        (["m.onnx", "bad.onnx"], "bad.onnx is not a readable .onnx file: "),
-        (["zero.onnx"], "size of the LRN a must be a positive integer, got 0."),
+        (["."], ". is a folder of no format that is read. lrnorm.models.formats() lists"),
+        (["bad.onnx"], "bad.onnx is not a readable ONNX model: "),
+        (["x.npy"], "x.npy is a file of no format that is read."),
+        (["m.onnx", "bad.onnx"], "bad.onnx is not a readable ONNX model: "),
+        (["m.onnx", "--for", "toaster"], "--for must be one of arm_compute, "),
         (["m.onnx", "m.onnx", "--expect", "caffe"], "OTHER and --expect are two things"),
         (["m.onnx", "--expect", "caffe", "local_size"], "'local_size'"),
         (["m.onnx", "--expect", "nothing", "size=5"], "'nothing'"),
@@ -322,7 +339,6 @@ def test_expectations_in_a_framework_s_words(inspect, data):
 )
 def test_bad_input_is_one_line(inspect, words, message):
     saved(CAFFE)
-    saved(one(size=0), "zero.onnx")
     Path("bad.onnx").write_bytes(b"nonsense")
     np.save("x.npy", np.ones(3))
     there = sorted(os.listdir())
@@ -332,6 +348,14 @@ def test_bad_input_is_one_line(inspect, words, message):
     assert sorted(os.listdir()) == there
 
 
+def test_numbers_that_break_the_rules_are_listed_with_the_reason(inspect, data):
+    name = saved(one(size=0))
+    [entry] = data(name)["lrns"]
+    assert entry["spec"] is None and codes(entry) == ["bad_parameter"]
+    assert "warning: size must be at least 1, got 0." in inspect(name)[1]
+    assert inspect(name, "--strict")[0] == 1
+
+
 def test_it_is_in_the_list_of_commands(capsys):
     assert cli.main(["--help"]) == 0
-    assert "\n  inspect  every LRN of an ONNX model" in capsys.readouterr().out
+    assert "\n  inspect  every LRN of a model file" in capsys.readouterr().out

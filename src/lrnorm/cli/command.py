@@ -101,8 +101,8 @@ def _run(words: list[str]) -> int:
 # Subcommand → its line in the help. Each is a module of this folder with a function `run`.
 _COMMANDS = {
     "apply": "normalize an array or a picture, or show what that would change",
-    "convert": "the words of one framework in those of another, as the call to paste",
+    "convert": "the LRN of one framework, or of a model file, as the call of another to paste",
     "bench": "measure the speed here, against copying and against others",
-    "inspect": "every LRN of an ONNX model, and where runtimes disagree",
+    "inspect": "every LRN of a model file, and where runtimes or two files disagree",
     "demo": "the whole story on a real photograph, in seconds",
 }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterable, Mapping
 from string import Template
 from typing import Any
 
-from lrnorm import conventions
-from lrnorm._spec.errors import ParameterError
+from lrnorm import conventions, models
+from lrnorm._spec.errors import ConventionError, FileError, ParameterError
+from lrnorm._spec.spec import LRNSpec
 from lrnorm.cli.parser import Parser
 from lrnorm.conventions.measures import Row
 from lrnorm.conventions.translation import place, row_of
+from lrnorm.models import Found
 
 
 def keywords(pairs: Iterable[str]) -> dict[str, Any]:
@@ -43,16 +46,50 @@ def _value(text: str) -> Any:
 def report(source: str, target: str, given: Mapping[str, Any]) -> str:
     """What `given` means, where the channels are in the target, and the call to paste there."""
     spec = conventions.read(source, **given)
+    lines = [str(spec), f"channels: {_move(row_of(source)[1], row_of(target)[1])}"]
+    return "\n".join([*lines, *_said(spec, target)])
+
+
+def _said(spec: LRNSpec, target: str) -> list[str]:
+    """Remarks on the spec in the target's parameters, an empty line, and the call to paste."""
     said = conventions.write(target, spec)
     there = conventions.read(target, **said)
-    lines = [str(spec), f"channels: {_move(row_of(source)[1], row_of(target)[1])}"]
+    lines = []
     if there != spec:
         lines.append(f"scale: {there.scale!r}, the nearest to {spec.scale!r} that can be said")
     if remark := conventions.describe(target).remark:
         lines.append(
             f"note: {target} {remark}" if remark.startswith("takes") else f"note: {remark}"
         )
-    return "\n".join([*lines, "", _call(row_of(target)[1], said)])
+    return [*lines, "", _call(row_of(target)[1], said)]
+
+
+def file_report(path: str, target: str) -> str:
+    """Every LRN of a model file: what it is, where its channels are, and the call to paste."""
+    there = row_of(target)[1]
+    model = models.read(path)
+    if not model.lrns:
+        raise FileError(
+            path,
+            f"holds no LRN: it is a {model.contents}",
+            way_out="lrnorm.identify measures what a layer of another kind computes.",
+        )
+    return "\n\n".join(_entry_report(entry, target, there) for entry in model.lrns)
+
+
+def _entry_report(entry: Found, target: str, there: Row) -> str:
+    if entry.spec is None:
+        return "\n".join([entry.name, *(f"  not converted: {r.text}" for r in entry.remarks)])
+    if entry.convention is not None:
+        axis = _move(row_of(entry.convention)[1], there)
+    else:
+        axis = f"axis {entry.axis} → {there.axis or place(there)}"
+    lines = [entry.name, f"  {entry.spec}", f"  channels: {axis}"]
+    try:
+        said = _said(entry.spec, target)
+    except ConventionError as error:
+        return "\n".join([*lines, f"  not converted: {error}"])
+    return "\n".join([*lines, *(f"  {line}".rstrip() for line in said)])
 
 
 def _call(row: Row, said: Mapping[str, Any]) -> str:
@@ -78,13 +115,28 @@ def run(words: list[str]) -> int:
     parser = Parser(
         prog="lrnorm convert",
         description="What these words of one framework are in another: the five numbers, where "
-        "the channels are, and the call to paste.",
-        epilog="for example: lrnorm convert torch tensorflow size=5 alpha=1e-4",
+        "the channels are, and the call to paste. For a model file: the same for every LRN of it.",
+        epilog="for example: lrnorm convert torch tensorflow size=5 alpha=1e-4, or "
+        "lrnorm convert deploy.prototxt tensorflow",
         allow_abbrev=False,
     )
-    parser.add_argument("source", metavar="FROM", help="the name of a framework")
-    parser.add_argument("target", metavar="TO", help="and of another")
+    parser.add_argument("source", metavar="FROM", help="the name of a framework, or a model file")
+    parser.add_argument("target", metavar="TO", help="the name of a framework")
     parser.add_argument("words", metavar="KEY=VALUE", nargs="*", help="the words of the first")
     given = parser.parse_args(words)
-    print(report(given.source, given.target, keywords(given.words)))
+    if _is_file(given.source):
+        if given.words:
+            parser.error(f"{given.source} is a model file, which tells its words: give none")
+        print(file_report(given.source, given.target))
+    else:
+        print(report(given.source, given.target, keywords(given.words)))
     return 0
+
+
+def _is_file(source: str) -> bool:
+    """A framework's name is no file; what is neither is more likely a file if it has an ending."""
+    try:
+        row_of(source)
+    except ParameterError:
+        return os.path.exists(source) or bool(os.path.splitext(source)[1])
+    return False

@@ -3,6 +3,7 @@
 read("torch", size=5, alpha=1e-4, …)  → LRNSpec        write("tensorflow", spec)  → keywords
 """
 
+from lrnorm.conventions.runtime_table import runtimes
 from lrnorm.conventions.translation import convert, describe, names, read, write
 
-__all__ = ["convert", "describe", "names", "read", "write"]
+__all__ = ["convert", "describe", "names", "read", "runtimes", "write"]

@@ -238,6 +238,15 @@ ROWS: dict[str, Row] = {
         "beta=$beta)(x)",
         source="mindspore.ops.LRN",
     ),
+    "mnn": Row(
+        title="MNN, across channels",
+        words=_LOCAL_SIZE_BIAS,
+        defaults=(None, 0.0, 0.0, 1.0),
+        measure=WIDTH_L,
+        call='"main_type": "LRN", "main": {"regionType": 0, "localSize": $local_size, '
+        '"alpha": $alpha, "beta": $beta, "bias": $bias}',
+        source="MNN, schema/default/CaffeOp.fbs, LRN; source/geometry/GeometryLRN.cpp",
+    ),
     "mxnet": Row(
         title="MXNet",
         words=("nsize", "alpha", "beta", "knorm"),
@@ -359,6 +368,18 @@ ROWS: dict[str, Row] = {
         call="paddle.nn.functional.local_response_norm(x, $size, alpha=$alpha, beta=$beta, k=$k, "
         "data_format=$data_format)",
         source="paddle/nn/functional/norm.py, local_response_norm",
+    ),
+    "paddle_lrn": Row(
+        title="PaddlePaddle 1.x, the operator lrn",
+        words=("n", "alpha", "beta", "k"),
+        defaults=(5, 1e-4, 0.75, 2.0),
+        measure=WIDTH_ODD,
+        divides=False,
+        switches={"data_format": Switch("NCHW", one_of("NCHW", "NHWC"), written=False)},
+        axis='1 of (N, C, H, W), the last with data_format="NHWC"',
+        call="fluid.layers.lrn(x, n=$n, k=$k, alpha=$alpha, beta=$beta, data_format=$data_format)",
+        source="paddle/fluid/operators/lrn_op.cc, LRNOpMaker",
+        remark="fluid.layers.lrn gives k = 1 where it is left out, the operator itself 2",
     ),
     "tensorflow": Row(
         title="TensorFlow, TensorFlow Lite, NNAPI",

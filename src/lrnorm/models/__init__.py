@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lrnorm._errors import FileError, KindError
-from lrnorm._spec import LRNSpec
+from lrnorm._spec.errors import FileError, KindError
+from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.differences import Difference, against, between
 from lrnorm.models.found import Found, ModelFile, Remark, one_line
 from lrnorm.models.readers import READERS, Reader
@@ -108,8 +108,9 @@ def read(path: Model) -> ModelFile:
         except (DamagedError, struct.error, RecursionError, MemoryError, UnicodeError) as error:
             reason = one_line(error) or type(error).__name__
             raise FileError(
-                f"{source.path} is not a readable {reader.title}: {reason}. It may be cut short, "
-                "or of another kind than its name says."
+                str(source.path),
+                f"is not a readable {reader.title}: {reason}",
+                way_out="It may be cut short, or of another kind than its name says.",
             ) from error
     finally:
         source.close()
@@ -143,7 +144,9 @@ def _reader(source: Source) -> Reader:
             return reader
     kind = "folder" if source.is_folder else "file" if len(source.data) else "empty file"
     raise FileError(
-        f"{source.path} is a {kind} of no format that is read. lrnorm.models.formats() lists them."
+        str(source.path),
+        f"is a {kind} of no format that is read",
+        way_out="lrnorm.models.formats() lists the formats.",
     )
 
 
@@ -152,7 +155,6 @@ def _side(model: Any) -> Sequence[Found]:
         return find(model)
     found = list(model) if isinstance(model, Iterable) else None
     if found is None or not all(isinstance(entry, Found) for entry in found):
-        raise KindError(
-            f"a side of compare must be a path or the result of find, got {type(model).__name__}."
-        )
+        kind = type(model).__name__
+        raise KindError("a side of compare", "must be a path or the result of find", got=kind)
     return found

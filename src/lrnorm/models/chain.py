@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lrnorm._errors import LRNormError
-from lrnorm._spec import LRNSpec
+from lrnorm._spec.errors import LRNormError
+from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.found import Found, lrn
 from lrnorm.models.source import DamagedError
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
-from lrnorm._spec import LRNSpec
+from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.found import Found, Remark
 from lrnorm.models.mistakes import mistakes
 

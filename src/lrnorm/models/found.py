@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lrnorm._errors import ConventionError, LRNormError
-from lrnorm._spec import LRNSpec
+from lrnorm._spec.errors import ConventionError, LRNormError
+from lrnorm._spec.spec import LRNSpec
 from lrnorm.conventions import read
 
 Axis = int | tuple[int, ...] | None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lrnorm._errors import MissingDependencyError
+from lrnorm._spec.errors import MissingDependencyError
 from lrnorm.models.found import one_line
 from lrnorm.models.source import DamagedError, Source
 
@@ -24,7 +24,9 @@ def opened(source: Source) -> Iterator[Any]:
         import h5py
     except ImportError as error:
         raise MissingDependencyError(
-            f"{source.path} is HDF5, which needs the package h5py: pip install 'lrnorm[models]'."
+            str(source.path),
+            "is HDF5, which needs the package h5py",
+            way_out="Run pip install 'lrnorm[models]'.",
         ) from error
     try:
         with h5py.File(source.path, "r") as file:

@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from lrnorm._spec.errors import LRNormError
+from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.archive import Archive, entry_names
 from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn, one_line, unreadable
 from lrnorm.models.hdf5 import is_hdf5, opened
@@ -177,9 +179,6 @@ def _own(
     known: dict[str, Any],
 ) -> Found | None:
     """lrnorm's own layer with a spec in place of keywords."""
-    from lrnorm._errors import LRNormError
-    from lrnorm._spec import LRNSpec
-
     numbers = _dict(spec, "config") or spec
     try:
         words = {n: _plain(numbers[n]) for n in ("scale", "beta", "bias", "before", "after")}

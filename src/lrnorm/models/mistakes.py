@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lrnorm._convention import Row
-from lrnorm._conventions_table import ROWS
-from lrnorm._spec import LRNSpec
+from lrnorm._spec.spec import LRNSpec
+from lrnorm.conventions.measures import Row
+from lrnorm.conventions.table import ROWS
 from lrnorm.models.found import Found, Remark
 from lrnorm.models.rules import title
 
@@ -107,7 +107,7 @@ _WINDOWS = (
     ),
     WindowMistake(
         "half_rounded_up",
-        lambda b, a: _both((b + a + 2) // 2),
+        lambda b, a: _both(b + 1) if b == a else None,
         "half of the width {width}, rounded up, was taken for the radius, as Wolfram's importer of "
         "Torch7 does",
     ),

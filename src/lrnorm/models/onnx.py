@@ -8,14 +8,12 @@ FunctionProto); the operator LRN-13: size required, alpha 1e-4, beta 0.75, bias 
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lrnorm._errors import ParameterError
 from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn, unreadable
 from lrnorm.models.prototext import messages, number, scalar
 from lrnorm.models.source import DamagedError, Source
@@ -123,10 +121,7 @@ class _Walk:
             attributes = _resolved(node, given)
             if key in self.functions:
                 if key in inside:
-                    raise ParameterError(
-                        f"function {key[1]!r} calls itself, at {prefix}{label}. ONNX allows no "
-                        "recursion: export the model again."
-                    )
+                    raise DamagedError(f"function {key[1]!r} calls itself, at {prefix}{label}")
                 function = self.functions[key]
                 defaults = {str(scalar(a, "name", "")): a for a in messages(function, "default")}
                 inner = messages(function, "node")
@@ -221,8 +216,8 @@ def _size(dimension: Record) -> int | str | None:
 def _with_onnx(source: Source) -> ModelFile:
     """The same with inferred shapes, and then the LRNs written out in other operators."""
     plain = read_plainly(source)
-    onnx = importlib.import_module("lrnorm.onnx")
-    graph = importlib.import_module("lrnorm.onnx._graph")
+    from lrnorm.onnx import chains, graph
+
     proto, folder = graph.opened(source.path)
     inputs = {
         id(node): (scope.sizes(name), scope.dtype(name))
@@ -236,7 +231,7 @@ def _with_onnx(source: Source) -> ModelFile:
         replace(entry, shape=kind[0], dtype=kind[1]) if (kind := kinds.get(entry.name)) else entry
         for entry in plain.lrns
     ]
-    for path, chain in onnx.chains(source.path).items():
+    for path, chain in chains(source.path).items():
         fate = "lrnorm.onnx.fuse(model) makes it one"
         if chain.why_not is not None:
             fate = f"it stays so, because {chain.why_not}"

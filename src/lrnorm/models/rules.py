@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lrnorm._convention import Row
-from lrnorm._conventions_table import ROWS
+from lrnorm.conventions.measures import Row
+from lrnorm.conventions.table import ROWS
 from lrnorm.models.found import NOTE, Found, Remark
 
 USUAL_ALPHAS = (1e-4, 5e-4, 1.0)  # AlexNet and GoogLeNet; ZFNet; Caffe's and Wolfram's default

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from lrnorm._errors import FileError, KindError
+from lrnorm._spec.errors import FileError, KindError
 
 Data = bytes | mmap.mmap
 
@@ -29,20 +29,23 @@ class Source:
     def __init__(self, path: Any) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise KindError(
-                f"the model must be a path, got {type(path).__qualname__}. Save the model and give "
-                "the name of the file."
+                "the model",
+                "must be a path",
+                got=type(path).__qualname__,
+                way_out="Save the model and give the name of the file.",
             )
         self.path = Path(path)
         self._data: Data | None = None
         try:
             mode = os.stat(self.path).st_mode
         except (FileNotFoundError, NotADirectoryError):
-            raise FileError(f"there is no file {self.path}. Check its name and folder.") from None
+            text = f"there is no file {self.path}"
+            raise FileError(text, way_out="Check its name and folder.") from None
         except (OSError, ValueError) as error:
-            raise FileError(f"{self.path} cannot be read: {error}.") from error
+            raise FileError(str(self.path), f"cannot be read: {error}") from error
         self.is_folder = stat.S_ISDIR(mode)
         if not self.is_folder and not stat.S_ISREG(mode):
-            raise FileError(f"{self.path} must be a file or a folder, got a device or a pipe.")
+            raise FileError(str(self.path), "must be a file or a folder", got="a device or a pipe")
 
     @property
     def ending(self) -> str:
@@ -58,7 +61,7 @@ class Source:
                     self._data = _mapped(file)
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise FileError(f"{self.path} cannot be read: {reason}.") from error
+                raise FileError(str(self.path), f"cannot be read: {reason}") from error
         return self._data
 
     @property
