@@ -7,9 +7,11 @@ SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/* csrc/
 # The versions pinned also hold for what the build itself needs.
 PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 PYTEST := $(BIN)/python -m pytest
+# One process a core, four at most: each imports every framework that its tests need.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SANITIZED := tests/core/test_accuracy.py tests/core/test_threads.py tests/function/test_function_arrays.py tests/fronts/test_memory.py
 
-.PHONY: demo test slow lint docs bench instructions asan tsan triton clean
+.PHONY: demo test slow check lint docs bench instructions asan tsan triton clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -26,10 +28,14 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/lrnorm demo --force
 
 test: $(VENV)/dev.stamp
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(PARALLEL) -m "not slow"
 
 slow: $(VENV)/dev.stamp
-	$(PYTEST) -m slow
+	$(PYTEST) $(PARALLEL) -m slow
+
+# Everything that must hold before a change lands: what CI runs.
+check:
+	bash .ci/run
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check
