@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+from typing import Any, List, Union  # noqa: UP035
 
 import torch
 from torch import Tensor
@@ -67,6 +67,84 @@ def local_response_norm(
     coefficients = coefficients_of(size, alpha, beta, k, "k")
     return normalized(input, coefficients, window)
 
+
+def _is_tensor(value: Union[float, int, Tensor]) -> bool:  # noqa: UP007
+    return isinstance(value, Tensor)
+
+
+def _as_number(value: Union[float, int, Tensor]) -> float:  # noqa: UP007
+    if isinstance(value, Tensor):
+        return value.item()
+    return float(value)
+
+
+def _as_tensor(value: Union[float, int, Tensor], input: Tensor) -> Tensor:  # noqa: UP007
+    if isinstance(value, Tensor):
+        return value.to(device=input.device, dtype=torch.float64).reshape([])
+    return torch.tensor(float(value), dtype=torch.float64, device=input.device)
+
+
+def scripted(
+    input: Tensor,
+    size: int,
+    alpha: Union[float, int, Tensor] = 1e-4,  # noqa: UP007 — TorchScript wants it so
+    beta: Union[float, int, Tensor] = 0.75,  # noqa: UP007
+    k: Union[float, int, Tensor] = 1.0,  # noqa: UP007
+) -> Tensor:
+    """`local_response_norm` in the Python that TorchScript compiles. A saved script calls the
+    operator lrnorm::forward, so `import lrnorm.torch` comes before torch.jit.load."""
+    if input.dim() < 3:
+        raise ValueError("input must be (batch, channels, …) of rank 3 or more.")
+    if size < 1:
+        raise ValueError("size must be a positive integer.")
+    return scripted_window(input, size // 2, (size - 1) // 2, 1, alpha, beta, k)
+
+
+def scripted_layer(
+    input: Tensor,
+    sizes: List[int],  # noqa: UP006
+    ends: List[int],  # noqa: UP006
+    alpha: Union[float, int, Tensor],  # noqa: UP007
+    beta: Union[float, int, Tensor],  # noqa: UP007
+    bias: Union[float, int, Tensor],  # noqa: UP007
+) -> Tensor:
+    """`layer_response_norm` for TorchScript; a size of -1 is any."""
+    rank = input.dim()
+    if rank != 3 and rank != 4:
+        raise ValueError("port 'Input' expects rank 3, or a batch of rank 4.")
+    for i in range(3):
+        if sizes[i] != -1 and sizes[i] != input.size(rank - 3 + i):
+            raise ValueError("port 'Input' expects (channels, height, width) of other sizes.")
+    return scripted_window(input, ends[0], ends[1], rank - 3, alpha, beta, bias)
+
+
+def scripted_window(
+    input: Tensor,
+    before: int,
+    after: int,
+    axis: int,
+    alpha: Union[float, int, Tensor],  # noqa: UP007
+    beta: Union[float, int, Tensor],  # noqa: UP007
+    bias: Union[float, int, Tensor],  # noqa: UP007
+) -> Tensor:
+    """`normalized` for TorchScript."""
+    x = input if input.is_floating_point() else input / 1
+    size = before + after + 1
+    if _is_tensor(alpha) or _is_tensor(beta) or _is_tensor(bias):
+        numbers = torch.stack(
+            [_as_tensor(alpha, x) / size, _as_tensor(beta, x), _as_tensor(bias, x)]
+        )
+        learned: Tensor = torch.ops.lrnorm.learned_forward(x, numbers, before, after, axis)
+        return learned
+    scale = _as_number(alpha) / size
+    y: Tensor = torch.ops.lrnorm.forward(
+        x, scale, _as_number(beta), _as_number(bias), before, after, axis
+    )
+    return y
+
+
+# torch.jit.script asks a callable for what it should compile in its place.
+setattr(local_response_norm, "__prepare_scriptable__", lambda: scripted)  # noqa: B010
 
 # What lrnorm.local_response_norm takes and PyTorch's function does not, and the way there.
 _ELSEWHERE = "{word} is an argument of lrnorm.local_response_norm(x, {word}=…), which takes tensors"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -72,11 +72,13 @@ class LocalResponseNorm(_Learning):
     tensor([0.3650, 0.3602, 0.5695])
     """
 
-    __constants__ = ["alpha", "beta", "k", "size"]  # noqa: RUF012 — as PyTorch writes it
-
-    alpha: Any
-    beta: Any
-    k: Any
+    # As TorchScript wants it: it knows neither an LRNSpec nor annotations of Any.
+    __constants__ = ["size"]  # noqa: RUF012
+    __jit_unused_properties__ = ["spec"]  # noqa: RUF012
+    if TYPE_CHECKING:
+        alpha: Any
+        beta: Any
+        k: Any
 
     def __init__(
         self,
@@ -97,6 +99,8 @@ class LocalResponseNorm(_Learning):
         self.size = size
 
     def forward(self, input: Tensor) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return functional.scripted(input, self.size, self.alpha, self.beta, self.k)
         return functional.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
@@ -129,9 +133,11 @@ class LocalResponseNormalizationLayer(_Learning):
     tensor([-1.4142, -0.6742,  0.0000,  0.6742,  1.4142])
     """
 
-    alpha: Any
-    beta: Any
-    bias: Any
+    __jit_unused_properties__ = ["layer", "spec"]  # noqa: RUF012
+    if TYPE_CHECKING:
+        alpha: Any
+        beta: Any
+        bias: Any
 
     def __init__(self, *, learnable: bool | str | Iterable[str] = False, **arguments: Any) -> None:
         layer = Layer(**arguments)
@@ -139,6 +145,9 @@ class LocalResponseNormalizationLayer(_Learning):
         super().__init__(numbers, learnable)
         self.channel_window_size = layer.channel_window_size
         self.input = layer.input
+        # The same for TorchScript, whose lists have one type.
+        self._sizes = [-1 if size is None else size for size in layer.input]
+        self._ends = [int(layer.spec.before or 0), int(layer.spec.after or 0)]
 
     @property
     def layer(self) -> Layer:
@@ -157,6 +166,10 @@ class LocalResponseNormalizationLayer(_Learning):
         return self.layer.spec
 
     def forward(self, input: Tensor) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return functional.scripted_layer(
+                input, self._sizes, self._ends, self.alpha, self.beta, self.bias
+            )
         return functional.layer_response_norm(
             input, self.input, self.channel_window_size, self.alpha, self.beta, self.bias
         )
