@@ -90,7 +90,10 @@ def explore(numbers: str, channels: int, channel: int) -> dict[str, Any]:
     """Window, response curve and one output written out, for values that are known: a bump of
     activity over the channels."""
     spec = _spec(json.loads(numbers))
-    x = [round(3 * math.exp(-(((c - channels / 2) / (channels / 5)) ** 2)), 3) for c in range(channels)]
+    x = [
+        round(3 * math.exp(-(((c - channels / 2) / (channels / 5)) ** 2)), 3)
+        for c in range(channels)
+    ]
     before, after = spec.ends(channels)
     first, last = max(0, channel - before), min(channels - 1, channel + after)
     squares = {j: x[j] ** 2 for j in range(first, last + 1)}
@@ -101,6 +104,7 @@ def explore(numbers: str, channels: int, channel: int) -> dict[str, Any]:
         energy = 100 * (i / (CURVE_POINTS - 1)) ** 2
         curve.append([energy, _power(spec.bias + spec.scale * energy, -spec.beta)])
     divisor = spec.bias + spec.scale * total
+    power = _text(_power(divisor, -spec.beta))
     return {
         "x": x,
         "y": y,
@@ -112,8 +116,8 @@ def explore(numbers: str, channels: int, channel: int) -> dict[str, Any]:
             *(f"x[{j}]² = ({x[j]:g})² = {square:.6g}" for j, square in squares.items()),
             f"Σ = {total:.6g}",
             f"D = {spec.bias:g} + {spec.scale:g} · {total:.6g} = {divisor:.6g}",
-            f"D^-{spec.beta:g} = {_text(_power(divisor, -spec.beta))}",
-            f"y[{channel}] = {x[channel]:g} · {_text(_power(divisor, -spec.beta))} = {_text(y[channel])}",
+            f"D^-{spec.beta:g} = {power}",
+            f"y[{channel}] = {x[channel]:g} · {power} = {_text(y[channel])}",
         ],
         "spec": repr(spec),
     }

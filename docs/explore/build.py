@@ -39,7 +39,16 @@ def pyodide(cache: Path) -> Path:
 
 def wheels(cache: Path) -> list[Path]:
     """Pure wheels, by the versions of the constraints file."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(cache)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(cache),
+    ]
     command += ["--constraint", str(ROOT / "constraints.txt"), "--only-binary", ":all:", *WHEELS]
     if not all(list(cache.glob(f"{name}-*-none-any.whl")) for name in WHEELS):
         subprocess.run(command, check=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterable, Mapping
-from string import Template
 from typing import Any
 
 from lrnorm import conventions, models
@@ -61,7 +60,7 @@ def _said(spec: LRNSpec, target: str) -> list[str]:
         lines.append(
             f"note: {target} {remark}" if remark.startswith("takes") else f"note: {remark}"
         )
-    return [*lines, "", _call(row_of(target)[1], said)]
+    return [*lines, "", conventions.call(target, spec)]
 
 
 def file_report(path: str, target: str) -> str:
@@ -90,14 +89,6 @@ def _entry_report(entry: Found, target: str, there: Row) -> str:
     except ConventionError as error:
         return "\n".join([*lines, f"  not converted: {error}"])
     return "\n".join([*lines, *(f"  {line}".rstrip() for line in said)])
-
-
-def _call(row: Row, said: Mapping[str, Any]) -> str:
-    """The line that says it in the framework's own language."""
-    unsaid = {word: switch.default for word, switch in row.switches.items()}
-    return Template(row.call).substitute(
-        {word: row.spell(value) for word, value in (unsaid | dict(said)).items()}
-    )
 
 
 def _move(here: Row, there: Row) -> str:

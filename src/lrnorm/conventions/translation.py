@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from string import Template
 from typing import Any, NamedTuple
 
 from lrnorm._spec.errors import ConventionError, KindError, ParameterError
@@ -21,7 +22,7 @@ from lrnorm._spec.spec import LRNSpec, real_number
 from lrnorm.conventions.measures import Ends, Row
 from lrnorm.conventions.table import ROWS
 
-__all__ = ["Description", "convert", "describe", "names", "read", "write"]
+__all__ = ["Description", "call", "convert", "describe", "names", "read", "write"]
 
 WHOLE_AXIS = 1023  # to either side: what stands for "to the end" where only a number will do
 
@@ -193,6 +194,23 @@ def convert(source: str, target: str, /, **words: Any) -> dict[str, Any]:
     {'depth_radius': 2, 'alpha': 2e-05, 'beta': 0.75, 'bias': 1.0}
     """
     return write(target, read(source, **words))
+
+
+def call(name: str, spec: LRNSpec, /) -> str:
+    """The line to paste that computes this in a framework, in the framework's own language.
+
+        y[c] = x[c] * D[c]**-beta with the parameters of write(name, spec)
+
+    Errors: those of `write`. Source: `describe(name).source`.
+
+    >>> import lrnorm
+    >>> lrnorm.conventions.call("torch", lrnorm.LRNSpec(2e-5, 0.75, 1, 2, 2))
+    'torch.nn.functional.local_response_norm(x, size=5, alpha=0.0001, beta=0.75, k=1.0)'
+    """
+    row, words = row_of(name)[1], write(name, spec)
+    unsaid = {word: switch.default for word, switch in row.switches.items()}
+    spelled = {word: row.spell(value) for word, value in (unsaid | words).items()}
+    return Template(row.call).substitute(spelled)
 
 
 def describe(name: str, /) -> Description:
