@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ def _json(function: Callable[..., Any]) -> Callable[..., str]:
         try:
             return json.dumps(function(*arguments), default=str)
         except LRNormError as error:
-            return json.dumps({"error": str(error).replace("/models/", "")})
+            return json.dumps({"error": re.sub(r"/models/\w+/", "", str(error))})
 
     return called
 

@@ -71,7 +71,7 @@ const BOTTOM = 210;
 function frame(label, below) {
   const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
   svg.append(shape("line", { class: "axis", x1: LEFT, y1: BOTTOM, x2: WIDTH - 10, y2: BOTTOM }), shape("line", { class: "axis", x1: LEFT, y1: 10, x2: LEFT, y2: BOTTOM }));
-  svg.append(shape("text", { x: WIDTH - 10, y: BOTTOM + 22, "text-anchor": "end" }, below));
+  svg.append(shape("text", { x: WIDTH - 10, y: BOTTOM + 28, "text-anchor": "end" }, below));
   return svg;
 }
 

@@ -1,7 +1,7 @@
 // The tab "Model file": read one file, or compare two.
 
 import { byId, choice, code, element, text } from "./dom.js";
-import { call, drop, put } from "./python.js";
+import { call, empty, put } from "./python.js";
 
 const NUMBERS = ["scale", "beta", "bias", "before", "after"];
 const EXAMPLES = {
@@ -9,7 +9,8 @@ const EXAMPLES = {
   "the same net, converted wrongly to ncnn": ["alexnet.prototxt", "alexnet.param"],
   "a Darknet net": ["extraction.cfg"],
 };
-const sides = { first: null, second: null };
+const WEIGHTS = /\.(bin|weights|params|data)$/i; // files that only stand beside a model
+const sides = { first: null, second: null }; // each {name, path}
 let frameworks = [];
 
 export function setUpModel(known) {
@@ -17,7 +18,7 @@ export function setUpModel(known) {
   for (const side of ["first", "second"]) {
     const input = byId(`file-${side}`);
     const area = byId(`drop-${side}`);
-    input.addEventListener("change", () => input.files[0] && take(side, input.files[0]));
+    input.addEventListener("change", () => take(side, [...input.files]));
     area.addEventListener("dragover", (event) => {
       event.preventDefault();
       area.classList.add("over");
@@ -26,9 +27,10 @@ export function setUpModel(known) {
     area.addEventListener("drop", (event) => {
       event.preventDefault();
       area.classList.remove("over");
-      if (event.dataTransfer.files[0]) take(side, event.dataTransfer.files[0]);
+      take(side, [...event.dataTransfer.files]);
     });
   }
+  byId("clear").addEventListener("click", clear);
   Object.entries(EXAMPLES).forEach(([label, names], i) => {
     byId("examples").append(
       i ? ", " : " ",
@@ -42,32 +44,41 @@ async function example(names) {
   await forget("second");
   for (const [i, name] of names.entries()) {
     const response = await fetch(new URL(`examples/${name}`, import.meta.url));
-    await take(i ? "second" : "first", new File([await response.blob()], name));
+    await take(i ? "second" : "first", [new File([await response.blob()], name)]);
   }
 }
 
-async function forget(side) {
-  if (sides[side]) await drop(sides[side].path).catch(() => {});
-  sides[side] = null;
-  byId(`name-${side}`).textContent = "Drop a file here, or choose one";
+async function clear() {
+  for (const side of ["first", "second"]) await forget(side);
+  byId("model-result").replaceChildren();
 }
 
-async function take(side, file) {
+async function forget(side) {
+  await empty(`/models/${side}`);
+  sides[side] = null;
+  byId(`file-${side}`).value = "";
+  byId(`name-${side}`).textContent = "Drop a file here";
+}
+
+async function take(side, files) {
+  if (!files.length) return;
+  document.body.dataset.busy = side;
   await forget(side);
-  byId(`name-${side}`).textContent = file.name;
+  const file = files.find(({ name }) => !WEIGHTS.test(name)) ?? files[0];
+  byId(`name-${side}`).textContent = files.map(({ name }) => name).join(", ");
   const result = byId("model-result");
   result.replaceChildren(element("p", {}, `Reading ${file.name} …`));
   try {
-    // A folder of its own for each side would be lost on a file that names its neighbour.
-    sides[side] = { name: file.name, path: await put(`${side}-${file.name}`, await file.arrayBuffer()) };
+    for (const one of files) await put(`/models/${side}`, one.name, await one.arrayBuffer());
+    sides[side] = { name: file.name, path: `/models/${side}/${file.name.replaceAll("/", "_")}` };
     await present();
   } catch (error) {
     result.replaceChildren(problem(`${file.name} cannot be read: ${error.message}`));
   }
+  delete document.body.dataset.busy;
 }
 
 const problem = (message) => element("p", { class: "problem", role: "alert" }, message);
-const shown = (message, side) => message.replaceAll(`${side}-${sides[side].name}`, sides[side].name);
 
 async function present() {
   const { first, second } = sides;
@@ -76,7 +87,7 @@ async function present() {
   for (const side of ["first", "second"]) {
     if (!sides[side]) continue;
     const found = await call("inspect", sides[side].path);
-    if (found.error) parts.push(problem(shown(found.error, side)));
+    if (found.error) parts.push(problem(found.error));
     else parts.push(...described(found, sides[side].name));
     if (side === "first") model = found;
   }

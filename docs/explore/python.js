@@ -36,9 +36,10 @@ function send(message, transfer = []) {
 export const call = (name, ...args) => send({ call: name, args });
 
 /** Hands the bytes of a file to Python; the result is its path there. */
-export async function put(name, buffer) {
+export async function put(folder, name, buffer) {
   const bytes = new Uint8Array(buffer);
-  return send({ put: name.replaceAll("/", "_"), bytes }, [bytes.buffer]);
+  return send({ put: name.replaceAll("/", "_"), folder, bytes }, [bytes.buffer]);
 }
 
-export const drop = (path) => send({ drop: path });
+/** Removes the files of a folder of Python's. */
+export const empty = (folder) => send({ empty: folder });

@@ -1,6 +1,7 @@
 // Runs Python (Pyodide) beside the page, so that the page stays responsive.
-// Messages in: {id, call, args} or {id, put: name, bytes}. Messages out: {id, result} or {id, error}.
-/* global BASE, loadPyodide */
+// Messages in: {id, call, args}, {id, put: name, folder, bytes}, {id, empty: folder}.
+// Messages out: {id, result}, {id, error}, {progress, share}, {failed}.
+/* global BASE */
 
 const report = (text, share) => postMessage({ progress: text, share });
 
@@ -15,7 +16,6 @@ async function start() {
     if (name.endsWith(".py")) python.FS.writeFile(`/home/pyodide/${name}`, bytes);
     else python.unpackArchive(bytes, name.endsWith(".whl") ? "whl" : "zip");
   }
-  python.FS.mkdir("/models");
   const bridge = python.pyimport("bridge");
   report("Ready", 1);
   return { python, bridge };
@@ -28,11 +28,14 @@ onmessage = async ({ data }) => {
   try {
     const { python, bridge } = await started;
     if (data.put !== undefined) {
-      const path = `/models/${data.put}`;
-      python.FS.writeFile(path, data.bytes);
-      postMessage({ id: data.id, result: path });
-    } else if (data.drop !== undefined) {
-      python.FS.unlink(data.drop);
+      python.FS.mkdirTree(data.folder);
+      python.FS.writeFile(`${data.folder}/${data.put}`, data.bytes);
+      postMessage({ id: data.id, result: `${data.folder}/${data.put}` });
+    } else if (data.empty !== undefined) {
+      python.FS.mkdirTree(data.empty);
+      for (const name of python.FS.readdir(data.empty)) {
+        if (name !== "." && name !== "..") python.FS.unlink(`${data.empty}/${name}`);
+      }
       postMessage({ id: data.id, result: null });
     } else {
       postMessage({ id: data.id, result: JSON.parse(bridge[data.call](...data.args)) });

@@ -205,7 +205,7 @@ def call(name: str, spec: LRNSpec, /) -> str:
 
     >>> import lrnorm
     >>> lrnorm.conventions.call("torch", lrnorm.LRNSpec(2e-5, 0.75, 1, 2, 2))
-    'torch.nn.functional.local_response_norm(x, size=5, alpha=0.0001, beta=0.75, k=1.0)'
+    'torch.nn.LocalResponseNorm(size=5, alpha=0.0001, beta=0.75, k=1.0)'
     """
     row, words = row_of(name)[1], write(name, spec)
     unsaid = {word: switch.default for word, switch in row.switches.items()}
