@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SANITIZED := tests/core/test_accuracy.py tests/core/test_threads.py tests/function/test_function_arrays.py tests/fronts/test_memory.py
 
-.PHONY: demo test slow check lint docs bench instructions asan tsan triton clean
+.PHONY: demo test slow check lint docs site site-test bench instructions asan tsan triton clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,14 @@ lint: $(VENV)/dev.stamp
 # The site, into build/docs; what a link or a docstring names and is not there fails it.
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs build/docs
+
+# The site with the page that reads model files (docs/explore), in build/docs. Needs npm.
+site: docs
+	$(BIN)/python docs/explore/build.py build/docs/explore
+
+# That page in Chromium (Debian's package chromium). SCREENSHOTS=FOLDER keeps pictures of it.
+site-test: site
+	PYTHON=$(CURDIR)/$(BIN)/python node --test tests/site/page.test.mjs
 
 # docs/performance.md measured again, beside whichever rivals can be installed: benchmarks/README.md.
 RIVALS := torch $(filter-out torch,$(patsubst benchmarks/rivals/%.txt,%,$(wildcard benchmarks/rivals/*.txt)))

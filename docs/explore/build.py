@@ -17,24 +17,28 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PYODIDE = "314.0.7"
 PYODIDE_FILES = (
     *("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm"),
     *("python_stdlib.zip", "pyodide-lock.json"),
 )
-PAGE = ("index.html", "style.css", "worker.js", *sorted(p.name for p in HERE.glob("*.js")))
+PAGE = ("index.html", "style.css", *sorted(p.name for p in HERE.glob("*.js")))
 ROOMS = ("_spec", "conventions", "models")  # what needs neither NumPy nor the compiled core
 WHEELS = ("defusedxml",)  # pure Python that a reader asks for
 
 
 def pyodide(cache: Path) -> Path:
-    """The folder of the npm package, installed once."""
-    package = cache / "node_modules" / "pyodide"
-    if not all((package / name).exists() for name in PYODIDE_FILES):
+    """The folder of the npm package. `npm install` runs where package.json has changed."""
+    wanted, had = (HERE / "package.json").read_text(), cache / "package.json"
+    if not had.exists() or had.read_text() != wanted:
         cache.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"]
-        subprocess.run([*command, "--prefix", str(cache), f"pyodide@{PYODIDE}"], check=True)
-    return package
+        had.write_text(wanted)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
+        try:
+            subprocess.run([*command, "--ignore-scripts", "--prefix", str(cache)], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            had.unlink()
+            sys.exit(f"the page needs npm, which brings Pyodide: {error}")
+    return cache / "node_modules" / "pyodide"
 
 
 def wheels(cache: Path) -> list[Path]:
@@ -71,7 +75,7 @@ def build(target: Path, cache: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     (target / "pyodide").mkdir(parents=True)
     (target / "python").mkdir()
-    for name in dict.fromkeys(PAGE):
+    for name in PAGE:
         shutil.copy(HERE / name, target / name)
     shutil.copytree(HERE / "examples", target / "examples")
     package = pyodide(cache)
