@@ -56,6 +56,8 @@ INCLUDED = {
     "benchmarks/README.md": "included/benchmarks",
     "csrc/README.md": "included/core",
 }
+PAGE = "docs/explore/index.html"
+REPOSITORY = "https://raw.githubusercontent.com/lrnorm/lrnorm/main/"  # absolute for package indexes
 _LINK = re.compile(
     r"(?P<before>!?\[(?P<text>[^]]*)\]\()(?P<path>[^)#\s:]+)(?P<after>(#[^)\s]*)?\))"
 )
@@ -63,6 +65,7 @@ _LINK = re.compile(
 
 def _links_of_site(text: str, folder: Path) -> str:
     """The links of a page in `folder`, from its place in the repository to that on the site."""
+    folder = folder.resolve()
 
     def link(found: re.Match[str]) -> str:
         path = (folder / found["path"]).resolve()
@@ -71,10 +74,17 @@ def _links_of_site(text: str, folder: Path) -> str:
         if path.is_dir():  # the site has no page of it
             return found["text"]
         name = path.relative_to(ROOT).as_posix()
+        if name == PAGE:  # not a document of Sphinx: `make site` puts it there
+            up = (
+                "../" * len(folder.relative_to(DOCS).parts)
+                if DOCS in (folder, *folder.parents)
+                else ""
+            )
+            return f'<a href="{up}explore/index.html">{found["text"]}</a>'
         place = f"{INCLUDED[name]}.md" if name in INCLUDED else os.path.relpath(path, DOCS)
         return f"{found['before']}/{place}{found['after']}"
 
-    return _LINK.sub(link, text)
+    return _LINK.sub(link, text.replace(REPOSITORY, os.path.relpath(ROOT, folder) + "/"))
 
 
 def _page_read(app: Sphinx, page: str, content: list[str]) -> None:
