@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests/helpers"))
 import exact
-from test_accuracy import COEFFICIENTS, ends, forward_bound, inputs
+from whole_range import COEFFICIENTS, ends, forward_bound, inputs
 
 import lrnorm
 from lrnorm import LRNSpec, _core

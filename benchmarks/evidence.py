@@ -14,16 +14,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lrnorm.bench import report, sweeps
-from lrnorm.bench.rivals import RIVALS
-from lrnorm.bench.timing import ROUNDS
+import report
+import sweeps
+
+from lrnorm.cli.measuring import ROUNDS, Row
+from lrnorm.cli.rivals import RIVALS
 
 CSV = Path(__file__).parent / "results" / "sweeps.csv"
 NETS = "nets"
 PARTS = (*sweeps.NAMES, NETS)
 
 
-def measure(parts: Sequence[str], rivals: Sequence[str], rounds: int) -> Iterator[report.Row]:
+def measure(parts: Sequence[str], rivals: Sequence[str], rounds: int) -> Iterator[Row]:
     yield from sweeps.measure_sweeps(parts, rivals, rounds)
     if NETS not in parts:
         return
@@ -55,11 +57,11 @@ def main() -> None:
     parts = listed(PARTS, arguments.only) if arguments.only else PARTS
     rivals = listed(tuple(RIVALS), arguments.against) if arguments.against else tuple(RIVALS)
     about = report.machine()
-    rows: list[report.Row] = []
+    rows: list[Row] = []
     for row in measure(parts, rivals, arguments.rounds):
         rows.append(row)
         text = report.csv_text(rows, about, arguments.rounds)
-        report.write_whole(arguments.csv or CSV, text.encode())
+        report.write_text(arguments.csv or CSV, text)
     print(f"{len(rows)} rows in {arguments.csv or CSV}")
 
 

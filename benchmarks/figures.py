@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from results import Point, is_of_layer
 
-from lrnorm.bench.cases import OURS, OURS_ALLOCATING
-from lrnorm.bench.report import CLOSE_COLOUR, OUR_COLOUR, RIVAL_COLOURS
-from lrnorm.bench.rivals import RIVALS
+from lrnorm.cli.bench import CLOSE_COLOUR, OUR_COLOUR, RIVAL_COLOURS
+from lrnorm.cli.measuring import OURS, OURS_ALLOCATING
+from lrnorm.cli.rivals import RIVALS
 
 COLOURS = {
     OURS: OUR_COLOUR,

@@ -17,9 +17,16 @@ import torch
 from torch import nn
 
 import lrnorm.torch
-from lrnorm.bench.cases import OURS_ALLOCATING, Case, Entrant, Who, our_version
-from lrnorm.bench.report import Row, measure_row
-from lrnorm.bench.timing import batch_of
+from lrnorm.cli.measuring import (
+    OURS_ALLOCATING,
+    Case,
+    Entrant,
+    Row,
+    Who,
+    batch_of,
+    measure_row,
+    our_version,
+)
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
 import alexnet as alexnet_example

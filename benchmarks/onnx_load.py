@@ -23,8 +23,8 @@ from onnx import ModelProto, numpy_helper
 from printed import canary_text, parser_of, print_table
 
 import lrnorm
-from lrnorm.bench.report import about_text, machine
-from lrnorm.bench.timing import batch_of, interleave
+from lrnorm.cli.bench import about_text, machine
+from lrnorm.cli.measuring import batch_of, interleave
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/helpers"))
 from onnx_models import light

@@ -13,11 +13,12 @@ from typing import Any
 
 import figures
 from causes import REASONS, cause_of
+from report import write_text
 from results import OWN, TARGETS, WATCHED, Finding, Point, findings, is_of_layer, read
 
-from lrnorm.bench.cases import COPY, OURS_ALLOCATING
-from lrnorm.bench.report import about_text, time_text, write_whole
-from lrnorm.bench.rivals import RIVALS
+from lrnorm.cli.bench import about_text, time_text
+from lrnorm.cli.measuring import COPY, OURS_ALLOCATING
+from lrnorm.cli.rivals import RIVALS
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV = ROOT / "benchmarks" / "results" / "sweeps.csv"
@@ -298,7 +299,7 @@ def main() -> None:
     page = arguments.into / "performance.md"
     csv = arguments.csv.resolve()
     shown = csv.relative_to(ROOT) if csv.is_relative_to(ROOT) else csv.name
-    write_whole(page, page_text(points, str(shown)).encode())
+    write_text(page, page_text(points, str(shown)))
     print(f"{len(points)} rows in {page} and {arguments.into / 'images'}")
 
 

@@ -9,8 +9,8 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from lrnorm.bench.report import about_text, machine
-from lrnorm.bench.timing import BUSY_BELOW, Measured, Timing
+from lrnorm.cli.bench import about_text, machine
+from lrnorm.cli.measuring import BUSY_BELOW, Measured, Timing
 
 Row = tuple[str, str, float, str, str]  # what, goal, figure, canary, times
 

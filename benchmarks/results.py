@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lrnorm.bench.cases import COPY, OURS, OURS_ALLOCATING
-from lrnorm.bench.promises import Bounded
-from lrnorm.bench.rivals import RIVALS
-from lrnorm.bench.sweeps import NAMES
+from promises import Bounded
+from sweeps import NAMES
+
+from lrnorm.cli.measuring import COPY, OURS, OURS_ALLOCATING
+from lrnorm.cli.rivals import RIVALS
 
 # Columns that tell one point from another, and say under what a ratio holds.
 POINT = ("sweep", "shape", "dtype", "layout", "beta", "window", "verb", "threads")

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from printed import Row, canary_text, figures_text, parser_of, print_table, ratio
 
 import lrnorm.torch
-from lrnorm.bench.timing import batch_of, interleave
+from lrnorm.cli.measuring import batch_of, interleave
 
 SHAPE = (16, 192, 56, 56)
 SMALL = (1, 8, 4, 4)

@@ -4,20 +4,23 @@ import dataclasses
 import functools
 
 import pytest
+import report
+import run
+import sweeps
 
-from lrnorm.bench import cases, main, measure, report, sweeps, timing
-from lrnorm.bench.cases import Case, Unable
+from lrnorm.cli import bench, measuring
+from lrnorm.cli.measuring import Case, Unable
 
 TINY = Case((1, 3, 2, 2))
 
 
-interleave = functools.partial(timing.interleave, settle_s=0, canary=lambda: (2, 1))
+interleave = functools.partial(measuring.interleave, settle_s=0, canary=lambda: (2, 1))
 
 
 @pytest.fixture
 def quiet(monkeypatch):
     """A machine on which two threads are twice as fast as one, and nobody waits."""
-    monkeypatch.setattr(report, "interleave", interleave)
+    monkeypatch.setattr(measuring, "interleave", interleave)
 
 
 def unable(*_):
@@ -53,14 +56,14 @@ def test_a_case_of_many_sweeps_is_measured_once():
 def test_memory_cases_fill_the_last_cache_twice_and_no_more_than_needed():
     for case in sweeps.memory_cases(5_000_000):
         assert 10_000_000 <= case.nbytes < 10_000_000 + case.nbytes / case.shape[0]
-        assert case.nbytes == cases.make_arrays(case).x.nbytes
+        assert case.nbytes == measuring.make_arrays(case).x.nbytes
 
 
 def test_sweeps_measure_the_chosen_rows_beside_the_rivals(quiet, monkeypatch):
     monkeypatch.setattr(sweeps, "SWEEPS", {"tiny": [TINY], "beta": [TINY, Case((1, 3, 1, 1))]})
     monkeypatch.setattr(sweeps, "memory_cases", lambda cache: [Case((1, 4, 2, 2))])
     monkeypatch.setattr(sweeps, "last_cache", lambda: 1)
-    monkeypatch.setattr(measure, "rival_entrant", unable)
+    monkeypatch.setattr(bench, "rival_entrant", unable)
     rows = list(sweeps.measure_sweeps(["tiny", "memory"], ["torch"], 2))
     assert [(row.sweep, row.absent) for row in rows] == [
         ("tiny beta", {"torch": "not here"}),
@@ -83,15 +86,15 @@ def test_an_entrant_of_a_sweep_has_seconds(monkeypatch):
         limits.append(limit_s)
         return interleave(batches, rounds)
 
-    monkeypatch.setattr(report, "interleave", noted)
+    monkeypatch.setattr(measuring, "interleave", noted)
     list(sweeps.measure_sweeps(["tiny"], [], 1))
-    measure.measure_case(TINY, [], 1)
-    assert limits == [sweeps.LIMIT_S, timing.LIMIT_S]
+    bench.measure_case(TINY, [], 1)
+    assert limits == [sweeps.LIMIT_S, measuring.LIMIT_S]
 
 
-def test_sweeps_are_a_suite_of_the_command(quiet, capsys):
+def test_sweeps_are_a_suite(quiet, capsys, tmp_path):
     options = ["--suite", "sweeps", "--only", "tiny", "--rounds", "2", "--against", "none"]
-    assert main(options) == 0
+    assert run.main([*options, "--results", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "Fastest of 2 interleaved rounds." in said
     assert said.count("1×5×2×1") == 1

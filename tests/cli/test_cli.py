@@ -117,15 +117,6 @@ def test_wrong_words(refused, words, message):
     assert message in refused(*words)
 
 
-def test_bench_gets_its_words_as_they_are(lrn, monkeypatch):
-    seen = []
-    bench = types.ModuleType("lrnorm.bench")
-    bench.main = lambda words: seen.append(words) or 7
-    monkeypatch.setitem(sys.modules, "lrnorm.bench", bench)
-    assert lrn("bench", "--against", "torch", "--help")[0] == 7
-    assert seen == [["--against", "torch", "--help"]]
-
-
 # apply
 
 

@@ -18,7 +18,7 @@ import exact
 import ml_dtypes
 import numpy as np
 import pytest
-from whole_range import COEFFICIENTS, inputs
+from whole_range import COEFFICIENTS, ends, forward_bound, inputs
 
 import lrnorm
 from lrnorm import LRNSpec, _core
@@ -26,14 +26,6 @@ from lrnorm import LRNSpec, _core
 forward = lrnorm.local_response_norm
 
 pytestmark = pytest.mark.usefixtures("isa")
-
-
-def ends(width: int) -> tuple[int, int]:
-    return width // 2, (width - 1) // 2
-
-
-def forward_bound(dtype: np.dtype[Any], beta: float) -> float:
-    return 1 if dtype.itemsize == 2 else max(4, 3 + 2 * abs(beta))
 
 
 DERIVATIVE_BOUND = 8.0

@@ -29,3 +29,13 @@ def inputs(dtype: np.dtype[Any], channels: int, pixels: int, seed: int) -> dict[
     }
     with np.errstate(over="ignore"):
         return {name: array.astype(dtype) for name, array in some.items()}
+
+
+def ends(width: int) -> tuple[int, int]:
+    """before and after of a window of this width; an even one has one channel more before."""
+    return width // 2, (width - 1) // 2
+
+
+def forward_bound(dtype: np.dtype[Any], beta: float) -> float:
+    """The promise, in units in the last place of the exact result."""
+    return 1 if dtype.itemsize == 2 else max(4, 3 + 2 * abs(beta))

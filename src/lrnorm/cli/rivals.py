@@ -1,8 +1,8 @@
-"""Whoever else computes LRN, one row each: what to import, and how to prepare a case.
+"""Other libraries that compute LRN, a row each: what to import, and how to set up a case.
 
 A builder takes the case and its arrays and returns a Ready, or raises Unable with the reason.
-A framework is imported only inside its builder. What is timed takes arrays the framework already
-holds, and writes into an output of its own making, or into a prepared one where it can.
+A framework is imported only inside its builder. A timed call takes arrays that the framework
+already holds; its output is new, or a prepared array where the framework allows that.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from lrnorm import _core
-from lrnorm.bench.cases import Array, Arrays, Case, Entrant, Unable, Who
-from lrnorm.bench.timing import batch_of
+from lrnorm.cli.measuring import Array, Arrays, Case, Entrant, Unable, Who, batch_of
 
 # The largest difference that is rounding, as a share of the largest value of ours.
 AGREES = {"float32": 1e-5, "float64": 1e-13, "float16": 2e-3, "bfloat16": 2e-2}
@@ -32,12 +31,12 @@ class Ready:
     call: Callable[[], Any]
     read: Callable[[Any], Array]  # what call returned, as an array laid out like the case's input
     threads: str
-    transposed: bool = False  # its LRN takes the other layout only, and it turns x there and back
+    transposed: bool = False  # its LRN takes the other layout only: x is transposed there and back
 
 
 @dataclass(frozen=True)
 class Rival:
-    """Somebody else's LRN, and how to set it up."""
+    """Another library's LRN, and how to set it up."""
 
     modules: tuple[str, ...]
     package: str
@@ -114,7 +113,7 @@ def _torch_compiled(case: Case, arrays: Arrays) -> Ready:
     return _torch(case, arrays, compiled=True)
 
 
-# Those that read an ONNX model --------------------------------------------------------------------
+# Libraries that read an ONNX model ----------------------------------------------------------------
 
 
 def _onnx_model(case: Case) -> bytes:
@@ -285,6 +284,8 @@ def rival_entrant(name: str, case: Case, arrays: Arrays, expected: Array) -> Ent
     absent = rival.missing()
     if absent:
         raise Unable(absent)
+    if case.verb not in ("forward", "vjp"):
+        raise Unable(f"is not set up for {case.verb}")
     try:
         ready = rival.build(case, arrays)
         result = np.asarray(ready.read(ready.call()), dtype=np.float64)
