@@ -2,8 +2,6 @@
 // a format letter; bfloat16 comes as its bits ('H').
 #include <nanobind/nanobind.h>
 
-#include <unistd.h>
-
 #include <bit>
 #include <new>
 #include <stdexcept>
@@ -11,6 +9,7 @@
 #include "blocks.h"
 #include "box.h"
 #include "lrn.h"
+#include "platform.h"
 #include "xla.h"
 
 namespace nb = nanobind;
@@ -104,7 +103,7 @@ void take_back(PyThreadState* state) {
     try {
         PyEval_RestoreThread(state);
     } catch (...) {  // the unwinding itself: nothing else is thrown there
-        for (;;) pause();
+        lrn::platform::stop_thread();
     }
 }
 

@@ -1,9 +1,8 @@
 #include "blocks.h"
 
-#include <sys/mman.h>
-
-#include <cstdint>
 #include <mutex>
+
+#include "platform.h"
 
 namespace lrn {
 namespace {
@@ -40,24 +39,8 @@ int fitting(std::size_t bytes) {
 // Whole large pages, where a large page may lie.
 Block map_block(std::size_t bytes) {
     const std::size_t size = (bytes + large_page - 1) / large_page * large_page;
-    void* mapped = size < bytes ? MAP_FAILED
-                                : mmap(nullptr, size + large_page, PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) return {nullptr, 0, true};
-    char* const start = static_cast<char*>(mapped);
-    const std::size_t before = -reinterpret_cast<std::uintptr_t>(start) % large_page;
-    if (before) munmap(start, before);
-    munmap(start + before + size, large_page - before);
-    return {start + before, size, true};
-}
-
-bool mark_free(const Block& block) {
-#ifdef MADV_FREE
-    return madvise(block.data, block.size, MADV_FREE) == 0;
-#else
-    (void)block;
-    return false;
-#endif
+    void* const pages = size < bytes ? nullptr : platform::map_pages(size, large_page);
+    return {pages, pages ? size : 0, true};
 }
 
 }  // namespace
@@ -69,18 +52,18 @@ Block take_block(std::size_t bytes) {
 }
 
 void give_block(const Block& block) {
-    if (block.size <= most_bytes && mark_free(block)) {
+    if (block.size <= most_bytes && platform::mark_free(block.data, block.size)) {
         if (const std::unique_lock<std::mutex> held(lock, std::try_to_lock); held) {
             while (count == most_blocks || bytes_kept + block.size > most_bytes) {
                 const Block oldest = remove(0);
-                munmap(oldest.data, oldest.size);
+                platform::unmap_pages(oldest.data, oldest.size);
             }
             kept[count++] = {block.data, block.size, false};
             bytes_kept += block.size;
             return;
         }
     }
-    munmap(block.data, block.size);
+    platform::unmap_pages(block.data, block.size);
 }
 
 }  // namespace lrn

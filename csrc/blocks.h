@@ -1,6 +1,6 @@
 // Memory for large results. The system hands out pages that it must first find and clear, which
 // takes longer than the arithmetic. What is given back here stays mapped, but marked as free
-// (MADV_FREE): the system takes the pages whenever it wants them, and until then the next result
+// (platform.h): the system takes the pages whenever it wants them, and until then the next result
 // of about that size finds them in their place.
 #pragma once
 

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "box.h"
+#include "platform.h"
 #include "threads.h"
 #include "walk.h"
 
@@ -106,7 +107,7 @@ struct Walk {
                 t.data[o] = static_cast<const char*>(t.data[o]) +
                             (offset[o] + first_lane * t.lane_stride[o]) * i64(item);
         if (partials) t.partial = partials + index;
-        const CleanArithmetic clean;
+        const platform::CleanArithmetic clean;
         if (!kernel(t)) out_of_memory.store(true, std::memory_order_relaxed);
         trim_scratch();
     }
@@ -194,7 +195,8 @@ bool run(const BoxProblem& problem, const Axes& axes, Verb verb, ParameterGradie
     walk.kernel = (box_kernels_in_use().*verb)[int(problem.type)];
     walk.item = item_size(problem.type);
     arrange(axes, problem.data, walk);
-    if (problem.fresh) advise_large_pages(problem.data[out], axes.elements * i64(walk.item));
+    if (problem.fresh)
+        platform::advise_large_pages(problem.data[out], std::size_t(axes.elements) * walk.item);
     int threads = problem.threads ? problem.threads : thread_count();
     if (axes.elements < elements_worth_sharing) threads = 1;
     cut(walk, threads, problem.type == Type::f64, total != nullptr);

@@ -4,18 +4,51 @@
 #include <atomic>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "box.h"
 
 namespace lrn {
 
-extern const KernelTable kernels_baseline;
-extern const BoxKernelTable box_kernels_baseline;
+#define LRN_DECLARE(set)                  \
+    extern const KernelTable kernels_##set; \
+    extern const BoxKernelTable box_kernels_##set;
+LRN_DECLARE(baseline)
 #if defined(__x86_64__)
-extern const KernelTable kernels_avx2, kernels_avx512;
-extern const BoxKernelTable box_kernels_avx2, box_kernels_avx512;
+LRN_DECLARE(avx2)
+LRN_DECLARE(avx512)
+#elif defined(__aarch64__)
+LRN_DECLARE(neon)
 #endif
 
 namespace {
+
+#if defined(__x86_64__)
+// Asked of the processor itself: __builtin_cpu_supports needs a library that Windows lacks.
+struct Processor {
+    Processor() {
+        unsigned a, b, c, d;
+        if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return;
+        const bool fma_and_f16c = (c & bit_FMA) && (c & bit_F16C);
+        unsigned saved_by_system, high;
+        asm("xgetbv" : "=a"(saved_by_system), "=d"(high) : "c"(0));
+        if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !fma_and_f16c) return;
+        const auto has = [&](unsigned bits, unsigned registers) {
+            return (b & bits) == bits && (saved_by_system & registers) == registers;
+        };
+        avx2 = has(bit_AVX2, 0x06);
+        avx512 = avx2 && has(bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL, 0xe6);
+    }
+    bool avx2 = false, avx512 = false;
+};
+
+const Processor& processor() {
+    static const Processor it;
+    return it;
+}
+#endif
 
 struct Isa {
     const char* name;
@@ -24,23 +57,16 @@ struct Isa {
     bool (*runs_here)();
 };
 
+#define LRN_SET(set, runs_here) {#set, &kernels_##set, &box_kernels_##set, [] { return runs_here; }}
+
 // Best last.
 const Isa sets[] = {
-    {"baseline", &kernels_baseline, &box_kernels_baseline, [] { return true; }},
+    LRN_SET(baseline, true),
 #if defined(__x86_64__)
-    {"avx2", &kernels_avx2, &box_kernels_avx2,
-     [] {
-         __builtin_cpu_init();
-         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                __builtin_cpu_supports("f16c");
-     }},
-    {"avx512", &kernels_avx512, &box_kernels_avx512,
-     [] {
-         __builtin_cpu_init();
-         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-     }},
+    LRN_SET(avx2, processor().avx2),
+    LRN_SET(avx512, processor().avx512),
+#elif defined(__aarch64__)
+    LRN_SET(neon, true),
 #endif
 };
 constexpr int set_count = sizeof sets / sizeof *sets;

@@ -1,18 +1,16 @@
 #include "threads.h"
 
-#include <sched.h>
-#include <pthread.h>
-
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <thread>
 
+#include "platform.h"
 #include "tile.h"
 
 namespace lrn {
@@ -20,15 +18,16 @@ namespace {
 
 constexpr int most_threads = 1024;
 
-constexpr std::size_t page = 4096, most_kept = 16 << 20;
+constexpr std::size_t most_kept = 16 << 20;
+const std::size_t page = platform::page_size();
 
 struct Buffer {
     void resize(std::size_t bytes) {
-        std::free(data);
-        data = bytes ? std::aligned_alloc(page, bytes) : nullptr;
+        ::operator delete(data, std::align_val_t(page));
+        data = bytes ? ::operator new(bytes, std::align_val_t(page), std::nothrow) : nullptr;
         size = data ? bytes : 0;
     }
-    ~Buffer() { std::free(data); }
+    ~Buffer() { resize(0); }
     void* data = nullptr;
     std::size_t size = 0;
 };
@@ -44,9 +43,7 @@ bool look_on(Done done) {
     do {
         for (int i = 0; i < 32; ++i) {
             if (done()) return true;
-#if defined(__x86_64__)
-            __builtin_ia32_pause();
-#endif
+            platform::pause();
         }
     } while (std::chrono::steady_clock::now() < end);
     return false;
@@ -162,21 +159,19 @@ private:
 };
 
 // Never destroyed: workers may sleep in it until the process ends. A forked child has none of
-// its parent's threads and begins with a pool of its own. Set up when the module is loaded,
-// before any thread could fork in the middle of it.
-std::atomic<Pool*> pool{new Pool};
-const int watches_forks = pthread_atfork(nullptr, nullptr, [] { pool.store(new Pool); });
+// its parent's threads: a new pool takes the old one's place there, without any allocation, as
+// another thread may have held the allocator's lock. Set up when the module is loaded.
+alignas(Pool) std::byte place_of_pool[sizeof(Pool)];
+Pool* const pool = [] {
+    platform::on_fork_in_child([] { new (place_of_pool) Pool; });
+    return new (place_of_pool) Pool;
+}();
 
 std::atomic<int> wanted_threads{0};  // 0: as many as there are processors
 
 }  // namespace
 
-int usable_processors() {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-    const unsigned count = std::thread::hardware_concurrency();
-    return count ? int(count) : 1;
-}
+int usable_processors() { return platform::usable_processors(); }
 
 int thread_count() {
     const int wanted = wanted_threads.load(std::memory_order_relaxed);
@@ -192,7 +187,7 @@ void set_thread_count(int count) {
 void share(std::int64_t count, int threads, void (*piece)(const void*, std::int64_t),
            const void* context) {
     if (threads > count) threads = int(count);
-    if (threads > 1) return pool.load(std::memory_order_acquire)->run(count, threads, piece, context);
+    if (threads > 1) return pool->run(count, threads, piece, context);
     one_after_another(count, piece, context);
 }
 

@@ -4,12 +4,16 @@
 // between two sets could be linked from the wrong one.
 #pragma once
 
-#if defined(__AVX512F__)
+#if defined(LRN_GENERIC)
+#include "vector/generic.hpp"
+#elif defined(__AVX512F__)
 #include "vector/avx512.hpp"
 #elif defined(__AVX2__)
 #include "vector/avx2.hpp"
 #elif defined(__SSE2__)
 #include "vector/sse2.hpp"
+#elif defined(__aarch64__)
+#include "vector/neon.hpp"
 #else
 #include "vector/generic.hpp"
 #endif

@@ -1,13 +1,12 @@
 // From an array to tiles: which axis supplies the pixels, how long the tiles are, which way a
 // tile is computed, and the sharing of tiles among threads. No result depends on any of it,
 // save the parameter gradients, whose tiles are therefore the same for any number of threads.
-#include <sys/mman.h>
-
 #include <atomic>
 #include <memory>
 #include <new>
 
 #include "dispatch.h"
+#include "platform.h"
 #include "threads.h"
 #include "tile.h"
 #include "walk.h"
@@ -21,16 +20,6 @@ Power power_of(double beta) {
     if (beta == 1) return Power::one;
     if (beta == 2) return Power::two;
     return Power::general;
-}
-
-void advise_large_pages([[maybe_unused]] const void* out, [[maybe_unused]] std::int64_t bytes) {
-#if defined(MADV_HUGEPAGE)
-    constexpr std::int64_t page = 4096, worth_it = 4 << 20;
-    if (bytes < worth_it) return;
-    const auto begin = (reinterpret_cast<std::uintptr_t>(out) + page - 1) / page * page;
-    const auto end = (reinterpret_cast<std::uintptr_t>(out) + std::uintptr_t(bytes)) / page * page;
-    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: may be refused
-#endif
 }
 
 namespace {
@@ -76,8 +65,9 @@ struct Walk {
                 t.data[o] = static_cast<const char*>(t.data[o]) +
                             (offset[o] + first * tile.pixel_stride[o]) * i64(item);
         if (partials) t.partial = partials + index;
-        const CleanArithmetic clean;
+        const platform::CleanArithmetic clean;
         if (!kernel(t)) out_of_memory.store(true, std::memory_order_relaxed);
+        if (t.stream) platform::finish_streaming();
         trim_scratch();
     }
 };
@@ -182,9 +172,10 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
 
     const i64 elements = walk.slices * tile.pixels * tile.channels;
     if (elements == 0) return true;
-    if (problem.fresh) advise_large_pages(problem.data[out], elements * i64(walk.item));
+    if (problem.fresh)
+        platform::advise_large_pages(problem.data[out], std::size_t(elements) * walk.item);
     // The system zeroes fresh pages as they are first written, which brings them into the cache.
-    tile.stream = !problem.fresh && tile.pixel_stride[out] == 1 && tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
+    tile.stream = platform::has_streaming_stores && !problem.fresh && tile.pixel_stride[out] == 1 && tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
     if (elements < elements_worth_sharing) threads = 1;
     walk.tile_pixels = longest_tile_of(tile, problem.type);
     if (!total) {

@@ -28,8 +28,12 @@ inline V each(V v, Lane lane) {
     for (unsigned i = 0; i < sizeof(V) / sizeof(v[0]); ++i) v[i] = lane(i);
     return v;
 }
-template <class V>
-inline V fma(V a, V b, V c) {
+// For each type its own builtin: the one for doubles would convert floats there and back.
+inline vf fma(vf a, vf b, vf c) {
+    if constexpr (has_fma) return each(a, [&](int i) { return __builtin_fmaf(a[i], b[i], c[i]); });
+    return a * b + c;
+}
+inline vd fma(vd a, vd b, vd c) {
     if constexpr (has_fma) return each(a, [&](int i) { return __builtin_fma(a[i], b[i], c[i]); });
     return a * b + c;
 }
