@@ -80,7 +80,8 @@ inline double one(const S* p) {
 template <class S>
 inline void put_one(S* p, double value) {
     if constexpr (sizeof(S) == 8) *p = value;
-    else store_part(p, all(float(value)), 1);
+    // A nan of software arithmetic may have all bits set, which rounding to bfloat16 would carry over.
+    else store_part(p, all(value == value ? float(value) : __builtin_nanf("")), 1);
 }
 
 // Copies a row around the cache: what comes before the first whole line is stored plainly.

@@ -175,7 +175,8 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     if (problem.fresh)
         platform::advise_large_pages(problem.data[out], std::size_t(elements) * walk.item);
     // The system zeroes fresh pages as they are first written, which brings them into the cache.
-    tile.stream = platform::has_streaming_stores && !problem.fresh && tile.pixel_stride[out] == 1 && tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
+    tile.stream = platform::has_streaming_stores && !problem.fresh && tile.pixel_stride[out] == 1 && tile.data[out] &&
+                  elements * i64(walk.item) > bytes_beyond_cache;
     if (elements < elements_worth_sharing) threads = 1;
     walk.tile_pixels = longest_tile_of(tile, problem.type);
     if (!total) {
