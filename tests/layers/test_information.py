@@ -133,10 +133,10 @@ def test_answers_are_free_to_be_changed():
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("LayerCount", "there is no property 'LayerCount': did you mean 'LayersCount'?"),
-        ("layers_cuont", "did you mean 'LayersCount'?"),
-        ("arraystotalsize", "did you mean 'ArraysTotalSize'?"),
-        ("xyzzy", "there is no property 'xyzzy': Those that exist"),
+        ("LayerCount", "there is no property 'LayerCount'. Did you mean 'LayersCount'?"),
+        ("layers_cuont", "Did you mean 'LayersCount'?"),
+        ("arraystotalsize", "Did you mean 'ArraysTotalSize'?"),
+        ("xyzzy", "there is no property 'xyzzy'. The properties"),
     ],
 )
 def test_unknown_property_lists_those_that_exist(name, text):
@@ -150,7 +150,7 @@ def test_wrong_kinds():
     with pytest.raises(KindError, match="a property must be a name or a list of names, got 3"):
         information(LAYER, 3)
     for wrong in (Layer, abs, "layer", None):
-        with pytest.raises(KindError, match="information tells about a layer"):
+        with pytest.raises(KindError, match="information takes a layer"):
             information(wrong)
 
 

@@ -74,7 +74,9 @@ def test_lists_of_examples_may_differ_in_size():
     assert type(ys) is list
     for x, y in zip(items, ys, strict=True):
         same(y, net(x))
-    with pytest.raises(ShapeError, match=r"port 'Input' \(item 1\) expects .*got shape \(2,\)"):
+    with pytest.raises(
+        ShapeError, match=r"port 'Input' \(item 1\) expects .*got rank 1, shape \(2,\)"
+    ):
         net([sample(5, 2, 3), sample(2)])
 
 
@@ -85,8 +87,8 @@ def test_two_inputs_are_fed_by_a_dict():
     fed = [{"left": left, "right": right}, {"left": right, "right": left}]
     same(TWO(fed)[1], right - left)
     for wrong, text in [
-        (left, "the ports are ['left', 'right']: feed a dict"),
-        ({"left": left}, "'right' is missing"),
+        (left, "the ports ['left', 'right'] take one value each, got ndarray. Feed a dict"),
+        ({"left": left}, "['right'] are missing"),
         ({"left": left, "right": right, "up": 1}, "there is no port 'up'"),
     ]:
         with pytest.raises(ParameterError, match=re.escape(text)):
@@ -100,7 +102,9 @@ def test_batches_must_meet_batches_of_their_length():
     )
     left, right = sample(4, 5, 2, 3), sample(4, 5, 2, 3, seed=1)
     same(net({"left": left, "right": right}), LAYER(left) - OTHER(right))
-    with pytest.raises(ShapeError, match="port 'left' got a batch and port 'right' one example"):
+    with pytest.raises(
+        ShapeError, match="port 'left' must get one example, as port 'right' does, got a batch"
+    ):
         net({"left": left, "right": right[0]})
     with pytest.raises(ShapeError, match=r"one length at all ports, got \{'left': 4, 'right': 3\}"):
         net({"left": left, "right": right[:3]})
@@ -379,8 +383,8 @@ def test_gradients_of_several_ports():
 def test_a_function_without_a_gradient_is_named():
     with pytest.raises(KindError, match=r"layer 'sub': subtract has no gradient: .*elementwise"):
         TWO.vjp({"left": sample(2), "right": sample(2)})
-    with pytest.raises(KindError, match=r"layer 0: tanh has no gradient"):
-        NetChain([elementwise(np.tanh)]).vjp(sample(5, 2, 3))
+    with pytest.raises(KindError, match=r"layer 0: elementwise\(np.cbrt\) has no gradient"):
+        NetChain([elementwise(np.cbrt)]).vjp(sample(5, 2, 3))
 
 
 def test_the_gradient_fed_must_fit_the_output():

@@ -40,7 +40,7 @@ def test_layers_stay_as_they_were():
 
 
 def test_a_plain_function_tells_nothing_and_an_elementwise_one_keeps_shapes():
-    for function, output in ((abs, None), (elementwise(abs), (5, 2, 1))):
+    for function, output in ((lambda x: x, None), (elementwise(np.cbrt), (5, 2, 1))):
         net = NetChain([Layer(input=(5, 2, 1)), function])
         assert net.ports == {"Input": (5, 2, 1), "Output": output}
 
@@ -119,9 +119,9 @@ def test_two_that_take_one_value_must_agree():
 def test_what_is_fed_must_fit():
     net = NetChain([Layer(), abs], input=(5, None, 1))
     for shape in ((4, 2, 1), (2, 4, 2, 1), (5, 2), (1, 1, 5, 2, 1)):
-        got = re.escape(str(shape))
+        got = re.escape(str(shape[-3:] if len(shape) in (3, 4) else shape))
         with pytest.raises(
-            ShapeError, match=rf"port 'Input' expects \(5, None, 1\), .*got .*{got}"
+            ShapeError, match=rf"port 'Input' expects .* = \(5, None, 1\), or .*got .*{got}"
         ):
             net(np.ones(shape))
     assert net(np.ones((9, 5, 3, 1))).shape == (9, 5, 3, 1)
@@ -138,7 +138,11 @@ def test_what_is_fed_must_fit():
 def test_in_a_list_of_examples_none_may_be_a_batch(net, expected):
     one, batch = np.ones((5, 2, 1)), np.ones((2, 5, 2, 1))
     for items, place in (([one, batch], 1), ([batch, batch], 0)):
-        text = f"port 'Input' (item {place}) expects {expected}, got shape (2, 5, 2, 1)."
+        known = f" = {expected}" if set(expected) - {None} else ""
+        text = (
+            f"port 'Input' (item {place}) expects an array of rank 3, (channels, height, width)"
+            f"{known}, got rank 4, shape (2, 5, 2, 1)."
+        )
         with pytest.raises(ShapeError, match=f"^{re.escape(text)}$"):
             net(items)
     assert net(batch).shape == batch.shape

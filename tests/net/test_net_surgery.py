@@ -84,7 +84,7 @@ def test_take_and_drop_of_a_chain():
 )
 def test_a_net_without_layers_is_refused(net, cut):
     text = (
-        "^the net that remains has no layers: leave at least one, and name the ends of a stretch "
+        "^the net that remains has no layers. Leave at least one, and name the ends of a stretch "
         "in the order in which they are computed.$"
     )
     with pytest.raises(ParameterError, match=text):
@@ -169,7 +169,7 @@ def test_ports_are_found_under_their_names():
     assert {NetPort("a"): 1, NetPort("a", "Output"): 2}["a"] == 1
     assert NetPort("a", "Output") == ("a", "Output") != NetPort("a")
     assert repr(NetPort("a", "Output")) == "NetPort('a', 'Output')"
-    for wrong in ((), (None,), (("a", "b"),)):
+    for wrong in ((), (None,), ("a", ("b",))):
         with pytest.raises(KindError, match="NetPort takes names"):
             NetPort(*wrong)
 
@@ -192,8 +192,8 @@ def test_printed_as_a_table():
 
 def test_elementwise_is_a_value():
     assert elementwise(np.tanh) == TANH != elementwise(np.sinh)
-    assert repr(TANH) == "elementwise(tanh)"
-    with pytest.raises(KindError, match="elementwise takes a function that can be called, got 3"):
+    assert repr(TANH) == "elementwise(np.tanh)"
+    with pytest.raises(KindError, match="elementwise's function must be callable, got 3"):
         elementwise(3)
 
 

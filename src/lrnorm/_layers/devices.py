@@ -50,8 +50,8 @@ def on_gpu(verb: Verb, number: int) -> Verb:
     device = device_of_gpu(number)
     from lrnorm._fronts.torch import front
 
-    def there_and_back(_: Any, *arrays: Any) -> Any:
-        result = verb(front, *(front.taken_to(device, array) for array in arrays))
+    def there_and_back(_: Any, axis: int, *arrays: Any) -> Any:
+        result = verb(front, axis, *(front.taken_to(device, array) for array in arrays))
         return front.taken_back(result, arrays[0])
 
     return there_and_back

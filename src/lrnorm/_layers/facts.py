@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import FrozenInstanceError, dataclass, field
+from typing import Any, NamedTuple, Never
 
 from lrnorm._spec.errors import KindError, ShapeError
 from lrnorm._spec.spec import is_integer
 
 Shape = tuple[int | None, ...]
+ANY_SIZES = "expects sizes, such as (3, None, 224) with None for an unknown one"
 # Names from the outermost net inwards; what is asked itself stands at ().
 Path = tuple[str | int, ...]
+
+
+class Frozen:
+    """Base class of values: immutable, equal and hashable by `_key()`."""
+
+    _instead = ""  # what to do in place of changing one
+
+    def _key(self) -> Any:
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return bool(self._key() == other._key())
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._key()))
+
+    def __setattr__(self, name: str, value: Any) -> Never:
+        raise FrozenInstanceError(f"{name!r} cannot be set: {self._instead}")
+
+    def __delattr__(self, name: str) -> Never:
+        raise FrozenInstanceError(f"{name!r} cannot be deleted: {self._instead}")
 
 
 class Leaf(NamedTuple):
@@ -69,28 +93,38 @@ class Facts:
         return tuple(dict.fromkeys((s, t) for s, t in pairs if s is not None and t is not None))
 
 
-def port_shape(port: str, value: Any) -> Shape:
-    """What input= or output= may be: three sizes, None for an unknown one."""
+def contradict(one: Shape | None, other: Shape | None) -> bool:
+    """Whether no shape can be both."""
+    if one is None or other is None:
+        return False
+    return len(one) != len(other) or any(
+        a != b and None not in (a, b) for a, b in zip(one, other, strict=True)
+    )
+
+
+def merged(one: Shape | None, other: Shape | None) -> Shape | None:
+    """The shape that follows from two which do not contradict each other."""
+    if one is None or other is None:
+        return other if one is None else one
+    return tuple(b if a is None else a for a, b in zip(one, other, strict=True))
+
+
+def is_known(shape: Shape | None) -> bool:
+    """Whether no size is left unknown."""
+    return shape is not None and None not in shape
+
+
+def sizes_of(port: str, value: Any, rule: str = ANY_SIZES, rank: int | None = None) -> Shape | None:
+    """The shape that input= or output= gives to a port; None for an unknown size."""
     if value is None:
-        return (None, None, None)
-    rule = f"port {port!r} expects three sizes (channels, height, width), None for an unknown one"
-    sizes = value if isinstance(value, (tuple, list)) else [value]
+        return None
+    subject, way_out = f"port {port!r}", "Leave out the batch: a layer takes one in any case."
+    sizes = value if isinstance(value, (tuple, list)) else (value,)
     if not all(size is None or is_integer(size) for size in sizes):
-        raise KindError(f"{rule}; got {value!r}.")
-    if len(sizes) != 3 or any(size is not None and size < 0 for size in sizes):
-        raise ShapeError(f"{rule}; got {value!r}. A batch is not among them: any layer takes one.")
+        raise KindError(subject, rule, value=value)
+    if any(size is not None and size < 0 for size in sizes) or rank not in (None, len(sizes)):
+        raise ShapeError(subject, rule, value=value, way_out=way_out if rank else "")
     return tuple(None if size is None else int(size) for size in sizes)
-
-
-def unified(input: Shape, output: Shape) -> Shape:
-    """The one shape of both ports, from what is known of either."""
-    pairs = list(zip(input, output, strict=True))
-    if any(None not in pair and pair[0] != pair[1] for pair in pairs):
-        raise ShapeError(
-            f"ports 'Input' and 'Output' have one shape: got {input} for 'Input' and {output} for "
-            "'Output'. Give one of the two, or None for the sizes to be taken from the other."
-        )
-    return tuple(i if o is None else o for i, o in pairs)
 
 
 def snake_case(name: str) -> str:

@@ -8,16 +8,14 @@ What is fed to a port, alone or in a list, is told apart here; the fronts comput
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
-from functools import partial
-from typing import Any, Never, Self
+from typing import Any, Self
 
-import lrnorm.numpy
 from lrnorm._function.dispatch import Front
-from lrnorm._layers.devices import gpu_number, on_gpu
-from lrnorm._layers.facts import Facts, Leaf, Link, Shape, port_shape, unified
-from lrnorm._layers.operand import Operand, told_of
-from lrnorm._layers.options import EVALUATION_OPTIONS, PRECISIONS, check_evaluation, explain_option
+from lrnorm._layers.devices import on_gpu
+from lrnorm._layers.evaluation import GRADIENT, TANGENT, Evaluated, Operand, Run
+from lrnorm._layers.facts import Facts, Frozen, Leaf, Link, Shape, contradict, merged, sizes_of
+from lrnorm._layers.options import EVALUATION_OPTIONS, explain_option
+from lrnorm._layers.tables import Tabled
 from lrnorm._spec.errors import ShapeError
 from lrnorm._spec.spec import LRNSpec, spec_from_keywords, window_ends
 
@@ -25,6 +23,9 @@ __all__ = ["LocalResponseNormalizationLayer"]
 
 _CONSTRUCTION = {"alpha": 1.0, "beta": 0.5, "bias": 1.0, "channel_window_size": 2, "input": None}
 _WORDS = (*_CONSTRUCTION, "output")
+UNKNOWN: Shape = (None, None, None)
+
+_SIZES = "expects three sizes (channels, height, width), None for an unknown one"
 
 # What the function takes and a layer has no need of: the way there.
 _AXIS = "a layer's channels come first. For others: lrnorm.local_response_norm(x, axis={value!r})"
@@ -35,7 +36,7 @@ _ELSEWHERE = {
 }
 
 
-class LocalResponseNormalizationLayer:
+class LocalResponseNormalizationLayer(Frozen, Tabled, Evaluated):
     """A net layer that divides each value by the energy of its neighbouring channels.
 
         D[c] = bias + alpha/(before + after + 1) * sum(x[j]**2 for j in c-before … c+after)
@@ -79,6 +80,12 @@ input=(5, 1, 1))
     spec: LRNSpec
     input: Shape
 
+    _axis = 0
+    _in_batch = True
+    _instead = "layer.replace(alpha=2.0) gives another layer."
+    _any_shape = (
+        "lrnorm.local_response_norm(x, axis=…) takes any rank, layer.replace(input=None) any size."
+    )
     _construction_options = _CONSTRUCTION
     _evaluation_options = EVALUATION_OPTIONS
 
@@ -103,8 +110,26 @@ input=(5, 1, 1))
             bias=spec.bias,
             channel_window_size=before if before == after else (before, after),
             spec=spec,
-            input=unified(port_shape("Input", input), port_shape("Output", output)),
+            input=_one_shape(input, output),
         )
+
+    @classmethod
+    def _along(cls, spec: LRNSpec, axis: int, in_batch: bool) -> Self:
+        """The layer of an LRN node: along `axis` of an example of any rank, which stands one
+        further in a batch if `in_batch` says so."""
+        layer = cls.__new__(cls)
+        before, after = spec.before, spec.after
+        layer.__dict__.update(
+            alpha=spec.scale * (before + after + 1),
+            beta=spec.beta,
+            bias=spec.bias,
+            channel_window_size=before if before == after else (before, after),
+            spec=spec,
+            input=None,
+            _axis=axis,
+            _in_batch=in_batch,
+        )
+        return layer
 
     @classmethod
     def from_convention(cls, name: str, /, *, input: Any = None, **words: Any) -> Self:
@@ -123,7 +148,7 @@ input=(5, 1, 1))
     def _arguments(self) -> dict[str, Any]:
         """The keywords that build this layer."""
         arguments = {name: getattr(self, name) for name in _CONSTRUCTION}
-        if self.input == (None, None, None):
+        if self.input == UNKNOWN:
             del arguments["input"]
         return arguments
 
@@ -131,25 +156,11 @@ input=(5, 1, 1))
         words = ", ".join(f"{name}={value!r}" for name, value in self._arguments().items())
         return f"{type(self).__name__}({words})"
 
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._arguments() == other._arguments()
+    def _key(self) -> Any:
+        return (*self._arguments().items(), self._axis, self._in_batch)
 
-    def __hash__(self) -> int:
-        return hash((type(self), *self._arguments().items()))
-
-    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
-        return partial(type(self), **self._arguments()), ()
-
-    def __setattr__(self, name: str, value: Any) -> Never:
-        raise FrozenInstanceError(
-            f"a layer does not change, {name!r} cannot be set: "
-            "layer.replace(alpha=2.0) gives another layer."
-        )
-
-    def __delattr__(self, name: str) -> Never:
-        raise FrozenInstanceError(f"a layer does not change, {name!r} cannot be deleted.")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.__dict__)
 
     def replace(self, **changes: Any) -> Self:
         """Another layer, with these arguments of the class in place of its own.
@@ -161,9 +172,11 @@ input=(5, 1, 1))
         LocalResponseNormalizationLayer(alpha=2.0, beta=0.5, bias=1.0, channel_window_size=2)
         """
         arguments = self._arguments()
-        if "output" in changes:
+        if "output" in changes or self.input is None:
             arguments.pop("input", None)
-        return type(self)(**(arguments | changes))
+        layer = type(self)(**(arguments | changes))
+        anywhere = self.input is None and layer.input == UNKNOWN
+        return self._along(layer.spec, self._axis, self._in_batch) if anywhere else layer
 
     @property
     def output(self) -> Shape:
@@ -171,26 +184,38 @@ input=(5, 1, 1))
         return self.input
 
     @property
+    def inputs(self) -> dict[str, Shape]:  # type: ignore[override]
+        """{"Input": shape}, as a net has it."""
+        return {"Input": self.input}
+
+    @property
+    def outputs(self) -> dict[str, Shape]:  # type: ignore[override]
+        """{"Output": shape}, as a net has it."""
+        return {"Output": self.input}
+
+    @property
     def ports(self) -> dict[str, Shape]:
         """Name → shape of each port, None for an unknown size; "Input" first."""
-        return {"Input": self.input, "Output": self.output}
+        return self.inputs | self.outputs
 
     def _facts(self) -> Facts:
         name = type(self).__name__
         # Adding 0.0 makes -0.0, which is equal to 0.0, the same text.
-        numbers = {n: getattr(self, n) + 0.0 for n in ("alpha", "beta", "bias")}
-        window = [self.spec.before, self.spec.after]
+        numbers: dict[str, Any] = {n: getattr(self, n) + 0.0 for n in ("alpha", "beta", "bias")}
+        numbers["channel_window_size"] = [self.spec.before, self.spec.after]
+        if self.input is None:
+            numbers["axis"] = self._axis
         return Facts(
             type=name,
             expression=repr(self),
-            leaves={(): Leaf(self, name, numbers | {"channel_window_size": window})},
+            leaves={(): Leaf(self, name, numbers)},
             links=(
                 Link(None, (), "Input", "Input", self.input),
                 Link((), None, "Output", "Output", self.output),
             ),
             arrays={},
-            input_ports={"Input": self.input},
-            output_ports={"Output": self.output},
+            input_ports=self.inputs,
+            output_ports=self.outputs,
         )
 
     def __call__(
@@ -243,25 +268,22 @@ input=(5, 1, 1))
         """
         if foreign:
             raise explain_option("layer", foreign, tuple(EVALUATION_OPTIONS), _WORDS, _ELSEWHERE)
-        check_evaluation(
-            batch_size, net_evaluation_mode, random_seeding, target_device, working_precision
-        )
-        computing, result = PRECISIONS[working_precision]
+        options = batch_size, net_evaluation_mode, random_seeding, target_device, working_precision
+        run = Run.of(options)
 
-        def forward(front: Front, x: Any) -> Any:
-            if computing is not None:
-                x = front.converted(x, computing)
-            return front.forward(x, self.spec, x.ndim - 3, dtype=result, out=None)
+        def forward(front: Front, axis: int, x: Any) -> Any:
+            if run.dtype is not None:
+                x = front.converted(x, run.dtype)
+            return front.forward(x, self.spec, axis, dtype=run.result, out=None)
 
-        def in_pieces(front: Front, x: Any) -> Any:
+        def in_pieces(front: Front, axis: int, x: Any) -> Any:
             if batch_size is None or x.ndim == 3 or x.shape[0] <= batch_size:
-                return forward(front, x)
-            ends = ((i, min(i + batch_size, x.shape[0])) for i in range(0, x.shape[0], batch_size))
-            return front.joined((forward(front, x[i:j, ...]) for i, j in ends), x)
+                return forward(front, axis, x)
+            starts = range(0, x.shape[0], batch_size)
+            pieces = (forward(front, axis, x[i : i + batch_size, ...]) for i in starts)
+            return front.joined(pieces, x)
 
-        gpu = gpu_number(target_device)
-        verb = in_pieces if gpu is None else on_gpu(in_pieces, gpu)
-        return self._map(verb, Operand(x, "Input"))
+        return self._map(in_pieces if run.gpu is None else on_gpu(in_pieces, run.gpu), run, x)
 
     def vjp(self, x: Any, grad_output: Any = None, **foreign: Any) -> Any:
         """dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
@@ -278,15 +300,11 @@ input=(5, 1, 1))
         """
         if foreign:
             raise explain_option("layer.vjp", foreign, ("x", "grad_output"), _WORDS, _ELSEWHERE)
-        operands = [Operand(x, "Input")]
-        if grad_output is not None:
-            operands.append(Operand(grad_output, "Output", "the gradient at "))
-        return self._map(
-            lambda front, x, g=None: front.vjp(
-                x, front.ones_like(x) if g is None else g, self.spec, x.ndim - 3
-            ),
-            *operands,
-        )
+
+        def backward(front: Front, axis: int, x: Any, g: Any = None) -> Any:
+            return front.vjp(x, front.ones_like(x) if g is None else g, self.spec, axis)
+
+        return self._map(backward, Run(), x, grad_output, self.outputs, GRADIENT)
 
     def jvp(self, x: Any, tangent: Any, **foreign: Any) -> Any:
         """dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
@@ -302,48 +320,61 @@ input=(5, 1, 1))
         """
         if foreign:
             raise explain_option("layer.jvp", foreign, ("x", "tangent"), _WORDS, _ELSEWHERE)
-        return self._map(
-            lambda front, x, t: front.jvp(x, t, self.spec, x.ndim - 3),
-            Operand(x, "Input"),
-            Operand(tangent, "Input", "the tangent at "),
-        )
+        along = {"Input": None} if tangent is None else tangent
 
-    def _map(self, verb: Callable[..., Any], *operands: Operand) -> Any:
-        """verb(front, array, …), example by example where the first operand is a list of them."""
-        operands = tuple(operand.taken_out() for operand in operands)
-        if not operands[0].holds_examples():
-            return self._compute(verb, *operands)
-        count = len(operands[0].value)
-        lists = (operand.examples(count) for operand in operands)
-        return [self._compute(verb, *each) for each in zip(*lists, strict=True)]
+        def forward(front: Front, axis: int, x: Any, t: Any) -> Any:
+            return front.jvp(x, t, self.spec, axis)
 
-    def _compute(self, verb: Callable[..., Any], *operands: Operand) -> Any:
-        fronts, arrays = zip(*(operand.array() for operand in operands), strict=True)
-        front: Front = fronts[0] or lrnorm.numpy
-        shape = tuple(arrays[0].shape)
-        self._check(shape, operands[0].where, fronts[0] is not None and not operands[0].item)
-        for operand, array in zip(operands, arrays, strict=True):
-            if tuple(array.shape) != shape:
-                raise ShapeError(
-                    f"{operand.where} expects the shape of the input, {shape}, "
-                    f"got {tuple(array.shape)}."
-                )
+        return self._map(forward, Run(), x, along, self.inputs, TANGENT)
+
+    def _in_net(self, name: str, batched: bool, *arrays: Any) -> Any:
+        """The verb of a front, of arrays that were fed to a net."""
+
+        def verb(front: Front, axis: int, *arrays: Any) -> Any:
+            more = {"dtype": None, "out": None} if name == "forward" else {}
+            return getattr(front, name)(*arrays, self.spec, axis, **more)
+
+        roles = ("Input", ""), ("Output", GRADIENT)
+        given = [Operand(a, p, self.input, r) for a, (p, r) in zip(arrays, roles, strict=False)]
+        if self.input is None:
+            return self._evaluated(verb, Run(batched=batched), given)
+        return self._one(verb, Run(), given)
+
+    def _evaluated(self, verb: Callable[..., Any], run: Run, given: list[Operand]) -> Any:
+        fronts = [one.front() for one in given]
+        shape = tuple(given[0].value.shape)
+        for one in given:
+            if tuple(one.value.shape) != shape:
+                got = str(tuple(one.value.shape))
+                raise ShapeError(one.where, f"expects the shape of the input, {shape}", got=got)
             # On no channels: the front's check of the dtype, in the name of this port and before
             # a conversion spoils the values in silence.
-            with told_of(operand.where):
-                front.forward(array[:0, ...], self.spec, 0, dtype=None, out=None)
-        result = verb(front, *arrays)
-        return result if fronts[0] else result.tolist()
+            with one.named():
+                fronts[0].forward(one.value[:0, ...], self.spec, 0, dtype=None, out=None)
+        axis = self._axis + (run.batched and self._in_batch)
+        return verb(fronts[0], axis, *(one.value for one in given))
 
-    def _check(self, shape: tuple[int, ...], where: str, may_be_batch: bool) -> None:
-        if len(shape) != 3 and not (may_be_batch and len(shape) == 4):
-            batch = ", or a batch of them of rank 4" if may_be_batch else ""
-            raise ShapeError(
-                f"{where} expects an array of rank 3, (channels, height, width){batch}, got rank "
-                f"{len(shape)}, shape {shape}. For another: lrnorm.local_response_norm(x, axis=…)."
-            )
-        if any(n not in (None, m) for n, m in zip(self.input, shape[-3:], strict=True)):
-            raise ShapeError(
-                f"{where} expects (channels, height, width) = {self.input}, got {shape[-3:]}. "
-                "layer.replace(input=None) takes any size."
-            )
+
+def _restored(kind: type[Any], attributes: dict[str, Any]) -> Any:
+    layer = kind.__new__(kind)
+    layer.__dict__.update(attributes)
+    return layer
+
+
+def _one_shape(input: Any, output: Any) -> Shape:
+    """The shape of both ports, from what is said of either."""
+    said = [
+        sizes_of(port, value, _SIZES, 3) or UNKNOWN
+        for port, value in (("Input", input), ("Output", output))
+    ]
+    if contradict(*said):
+        raise ShapeError(
+            "ports 'Input' and 'Output'",
+            "have one shape",
+            got=f"{said[0]} for 'Input' and {said[1]} for 'Output'",
+            way_out="Give one of the two, or None for sizes to be taken from the other.",
+        )
+    return merged(*said) or UNKNOWN
+
+
+LocalResponseNormalizationLayer.__module__ = "lrnorm"

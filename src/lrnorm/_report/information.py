@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-from lrnorm._layers.facts import Facts, Graph, Link, Path, Shape, shape_text, snake_case
+from lrnorm._layers.facts import Facts, Graph, Link, Path, snake_case
+from lrnorm._layers.tables import Report
 from lrnorm._spec.errors import KindError, ParameterError
 
 
@@ -83,7 +83,7 @@ def _topology_hash(facts: Facts) -> str:
 
 
 def _drawn(facts: Facts, levels: int | None) -> Any:
-    from lrnorm.net.drawing import drawn
+    from lrnorm._report.drawing import drawn
 
     return drawn(facts, levels)
 
@@ -146,47 +146,20 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
 _BY_NAME = _PROPERTIES | {snake_case(name): rule for name, rule in _PROPERTIES.items()}
 
 
-def _sizes(ports: Mapping[str, Shape | None]) -> str:
-    return ", ".join(f"{name}: {shape_text(shape)}" for name, shape in ports.items())
-
-
-@dataclass(frozen=True)
-class Report:
-    """A title and lines of (label, value): text when printed, a table in a notebook."""
-
-    title: str
-    lines: tuple[tuple[str, str], ...]
-
-    def __repr__(self) -> str:
-        width = max(len(label) for label, _ in self.lines)
-        return "\n".join(
-            [self.title, *(f"  {label:<{width}}  {value}" for label, value in self.lines)]
-        )
-
-    def _repr_html_(self) -> str:
-        import html
-
-        rows = "".join(
-            f'<tr><th style="text-align:left">{html.escape(label)}</th>'
-            f'<td style="text-align:left">{html.escape(value)}</td></tr>'
-            for label, value in self.lines
-        )
-        return f"<table><caption>{html.escape(self.title)}</caption>{rows}</table>"
+# What a report shows, and how it calls that.
+_REPORTED = {
+    "LayersCount": "layers",
+    "ArraysCount": "arrays",
+    "SharedArraysCount": "shared arrays",
+    "InputPorts": "input ports",
+    "OutputPorts": "output ports",
+    "ArraysTotalElementCount": "elements in arrays",
+    "ArraysTotalSize": "size of arrays",
+}
 
 
 def _report(facts: Facts) -> Report:
-    return Report(
-        facts.type,
-        (
-            ("layers", str(len(facts.leaves))),
-            ("arrays", str(len(facts.arrays))),
-            ("shared arrays", str(_shared_count(facts))),
-            ("input ports", _sizes(facts.input_ports)),
-            ("output ports", _sizes(facts.output_ports)),
-            ("elements in arrays", str(sum(map(_elements, _distinct(facts))))),
-            ("size of arrays", readable_size(_total_bytes(facts))),
-        ),
-    )
+    return Report(facts.type, _REPORTED, {name: _PROPERTIES[name](facts) for name in _REPORTED})
 
 
 def _value(facts: Facts, prop: Any) -> Any:
@@ -194,24 +167,27 @@ def _value(facts: Facts, prop: Any) -> Any:
         return [_value(facts, one) for one in prop]
     if not isinstance(prop, str):
         raise KindError(
-            f"a property must be a name or a list of names, got {prop!r}. "
-            'Ask for example "LayersCount" or "layers_count".'
+            "a property",
+            "must be a name or a list of names",
+            value=prop,
+            way_out='Ask for example "LayersCount" or "layers_count".',
         )
     if prop in _BY_NAME:
         return _BY_NAME[prop](facts)
     if (ours := _ELSEWHERE.get(prop.replace("_", "").lower())) is not None:
         raise ParameterError(
-            f"there is no property {prop!r}: the graph of elementary operations is {ours!r} here,"
-            " as ONNX."
+            f"there is no property {prop!r}",
+            way_out=f"The graph of elementary operations is {ours!r} here, as ONNX.",
         )
     import difflib
 
     plain = {name.lower(): name for name in _PROPERTIES}
     close = difflib.get_close_matches(prop.replace("_", "").lower(), plain, n=1)
-    guess = f"did you mean {plain[close[0]]!r}? " if close else ""
+    guess = f"Did you mean {plain[close[0]]!r}? " if close else ""
     raise ParameterError(
-        f"there is no property {prop!r}: {guess}Those that exist, each also in the manner of "
-        f"layers_count: {', '.join(_PROPERTIES)}."
+        f"there is no property {prop!r}",
+        way_out=f"{guess}The properties, each also in snake_case such as layers_count, are "
+        f"{', '.join(_PROPERTIES)}.",
     )
 
 
@@ -273,8 +249,10 @@ def information(layer: Any, prop: Any = None) -> Any:
         return [information(one, prop) for one in layer]
     if isinstance(layer, type) or not hasattr(layer, "_facts"):
         raise KindError(
-            f"information tells about a layer or a list of layers, got {layer!r}. "
-            "Make one first: information(LocalResponseNormalizationLayer())."
+            "information",
+            "takes a layer, a net, or a list of them",
+            value=layer,
+            way_out="Make one first: information(LocalResponseNormalizationLayer()).",
         )
     facts = layer._facts()
     return _report(facts) if prop is None else _value(facts, prop)

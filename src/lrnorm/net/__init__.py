@@ -7,8 +7,8 @@ A layer is anything that can be called: `lrnorm.LocalResponseNormalizationLayer`
 `torch.nn.Module`, another net. `elementwise(function)` tells a net that a function keeps shapes.
 """
 
+from lrnorm.net.functions import elementwise
 from lrnorm.net.nets import NetChain, NetGraph
-from lrnorm.net.nodes import elementwise
 from lrnorm.net.ports import LayerLookupError, NetPort
 
 __all__ = ["LayerLookupError", "NetChain", "NetGraph", "NetPort", "elementwise"]

@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lrnorm._function.dispatch import front_of
-from lrnorm._layers.devices import device_of_gpu, gpu_number
-from lrnorm._layers.facts import Shape
-from lrnorm._layers.operand import Operand, told_of
-from lrnorm._layers.options import EVALUATION_OPTIONS, PRECISIONS, check_evaluation, explain_option
+from lrnorm._layers.devices import device_of_gpu
+from lrnorm._layers.evaluation import GRADIENT, IMAGE_RANK, Evaluated, Operand, Run, each
+from lrnorm._layers.facts import Shape, is_known
+from lrnorm._layers.options import EVALUATION_OPTIONS, explain_option
 from lrnorm._spec.errors import DeviceError, KindError, ParameterError, ShapeError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.executing import evaluate, gradients
 from lrnorm.net.flat import Open
-from lrnorm.net.nodes import Run, joined, rules_loaded, rules_of_any
+from lrnorm.net.nodes import brought_home, joined, rules_loaded, rules_of_any
 from lrnorm.net.ports import Claim, LayerLookupError, NetPort, Source, unify
-from lrnorm.net.shapes import contradict, is_known
-
-_GRADIENT = "the gradient at "
-_IMAGE_RANK = 3  # of one example, where a net does not know
 
 
-def _operands(value: Any, ports: Mapping[str, Shape | None], role: str = "") -> list[Operand]:
-    """What is fed to each port."""
-    names = list(ports)
-    if not isinstance(value, Mapping):
-        if len(names) != 1:
-            raise ParameterError(
-                f"{role}the ports are {names}: feed a dict, {{{names[0]!r}: …}}, "
-                f"got {type(value).__name__}."
-            )
-        value = {names[0]: value}
-    unknown = [name for name in value if name not in names]
-    missing = [name for name in names if name not in value] if not role else []
-    if unknown or missing:
-        what = f"there is no port {unknown[0]!r}" if unknown else f"{missing[0]!r} is missing"
-        raise ParameterError(f"{role}the ports are {names}: {what}, got {list(value)}.")
-    return [
-        Operand(value[port], port, role, rank=_IMAGE_RANK if shape is None else len(shape))
-        for port, shape in ports.items()
-        if port in value
-    ]
-
-
-class Evaluation:
+class Evaluation(Evaluated):
     """How a net is called, and its gradient."""
 
     _open: Open
@@ -55,12 +30,12 @@ class Evaluation:
     _first_fitting: Callable[..., bool]  # first_fitting of this net, which remembers
 
     @property
-    def inputs(self) -> dict[str, Shape | None]:
+    def inputs(self) -> dict[str, Shape | None]:  # type: ignore[override]
         """Name → shape of the ports that take: None for an unknown size, or a whole one."""
         return {port: self._shapes.get(((), port)) for port in self._open.flat.inputs}
 
     @property
-    def outputs(self) -> dict[str, Shape | None]:
+    def outputs(self) -> dict[str, Shape | None]:  # type: ignore[override]
         """Name → shape of the ports that give."""
         return {port: self._shapes.get(s) for port, s in self._open.flat.outputs.items()}
 
@@ -115,21 +90,19 @@ class Evaluation:
         if foreign:
             known = ("port", *EVALUATION_OPTIONS)
             raise explain_option("net", foreign, known, ("input", "output"), {})
-        check_evaluation(
-            batch_size, net_evaluation_mode, random_seeding, target_device, working_precision
-        )
-        if (gpu := gpu_number(target_device)) is not None:
-            device = device_of_gpu(gpu)
+        options = batch_size, net_evaluation_mode, random_seeding, target_device, working_precision
+        run = Run.of(options)
+        if run.gpu is not None:
+            device = device_of_gpu(run.gpu)
             raise DeviceError(
-                f"target_device={target_device!r}: a net computes where its modules and arrays "
-                f"are. Move the modules to {device!r} and pass x.to({device!r})."
+                f"target_device={target_device!r}",
+                "cannot move a net: it computes where its modules and arrays are",
+                way_out=f"Move the modules to {device!r} and pass x.to({device!r}).",
             )
-        computing, result = PRECISIONS[working_precision]
-        run = Run(net_evaluation_mode == "Train", computing, result, batch_size)
         with ExitStack() as stack:
-            if is_integer(random_seeding):
+            if is_integer(run.seed):
                 for rules in rules_loaded():
-                    stack.enter_context(rules.seeded(int(random_seeding)))  # type: ignore[arg-type]
+                    stack.enter_context(rules.seeded(int(run.seed)))  # type: ignore[arg-type]
             return self._forward(x, run, port)
 
     def _as_it_is(self, x: Any) -> Any:
@@ -140,12 +113,12 @@ class Evaluation:
         wanted = self._wanted(port)
         several = isinstance(port, list) if port is not None else len(wanted) > 1
 
-        def forward(fed: dict[str, Any], _: Any, run: Run) -> Any:
+        def forward(run: Run, fed: dict[str, Any], _: Any) -> Any:
             values = self._in_pieces(fed, set(wanted.values()), run)
             found = {key: _converted(values[source], run.result) for key, source in wanted.items()}
             return found if several else next(iter(found.values()))
 
-        return self._map(forward, x, run)
+        return self._map(forward, run, x)
 
     def vjp(self, x: Any, grad_output: Any = None, **foreign: Any) -> Any:
         """dx = the gradient by x of the sum of g * net(x), summed over the outputs.
@@ -171,34 +144,41 @@ class Evaluation:
             known = ("x", "grad_output")
             raise explain_option("net.vjp", foreign, known, ("input", "output"), {})
 
-        def backward(fed: dict[str, Any], grads: dict[str, Any], run: Run) -> Any:
+        def backward(run: Run, fed: dict[str, Any], grads: dict[str, Any]) -> Any:
             found = gradients(self._open.flat, fed, grads, run)
             return found if len(found) > 1 else next(iter(found.values()))
 
-        return self._map(backward, x, Run(), grad_output)
+        return self._map(backward, Run(), x, grad_output, self.outputs, GRADIENT)
 
     def _wanted(self, port: Any) -> dict[Any, Source]:
-        """What the result is stored under → where it is made."""
+        """Key of the result → where its value is made."""
         if port is None:
             return dict(self._open.flat.outputs)
         wanted = {}
         for one in port if isinstance(port, list) else [port]:
-            if not isinstance(one, (NetPort, str)) and not is_integer(one):
+            path = one.path if isinstance(one, NetPort) else one if type(one) is tuple else (one,)
+            if not path or not all(isinstance(name, str) or is_integer(name) for name in path):
                 raise KindError(
-                    f"port must be a NetPort, a name, or a list of these, got {one!r}. "
-                    'Write port=NetPort("conv").'
+                    "port",
+                    "must be a NetPort, a name, a path of names, or a list of these",
+                    value=one,
+                    way_out='Write port=NetPort("conv").',
                 )
-            path = one.path if isinstance(one, NetPort) else (one,)
-            if path not in self._open.named:
+            source = self._open.named.get(self._path(path))
+            if source is None:
                 ports = [path[0] for path in self._open.named if len(path) == 1]
                 raise LayerLookupError(
-                    f"there is no port {one!r}: the net has {ports}, and NetPort(layer, port) "
-                    "reads a port of a layer."
+                    f"there is no port {one!r}: the net has {ports}",
+                    way_out="NetPort(layer, port) reads a port of a layer.",
                 )
-            wanted[one] = self._open.named[path]
+            wanted[one] = source
         if not wanted:
-            raise ParameterError("port must name at least one port, got an empty list.")
+            raise ParameterError("port", "must name at least one port", got="an empty list")
         return wanted
+
+    def _path(self, path: Any) -> Any:
+        """The path with the names of layers in place of their numbers."""
+        raise NotImplementedError
 
     def _in_pieces(self, fed: dict[str, Any], wanted: set[Source], run: Run) -> dict[Source, Any]:
         flat, size = self._open.flat, run.batch_size
@@ -211,76 +191,27 @@ class Evaluation:
             pieces.append(evaluate(flat, piece, wanted, run))
         return {source: joined([piece[source] for piece in pieces]) for source in wanted}
 
-    def _map(self, verb: Callable[..., Any], x: Any, run: Run, grad: Any = None) -> Any:
-        """verb(inputs, gradients, run), example by example where x is a list of them."""
-        if isinstance(x, (list, tuple)) and x and all(isinstance(item, Mapping) for item in x):
-            if grad is not None and (not isinstance(grad, (list, tuple)) or len(grad) != len(x)):
-                raise ShapeError(f"{_GRADIENT}the outputs must be a list of {len(x)}, as x is.")
-            grads = [None] * len(x) if grad is None else grad
-            both = zip(x, grads, strict=True)
-            return [self._map(verb, one, run, own) for one, own in both]
-        operands = _operands(x, self.inputs)
-        if grad is not None:
-            operands += _operands(grad, self.outputs, _GRADIENT)
-        if not any(one.holds_examples() for one in operands[: len(self.inputs)]):
-            return self._one(verb, operands, run)
-        count = len(operands[0].value)
-        lists = [operand.examples(count) for operand in operands]
-        return [self._one(verb, list(each), run) for each in zip(*lists, strict=True)]
-
-    def _one(self, verb: Callable[..., Any], operands: list[Operand], run: Run) -> Any:
-        fed = {one.port: one.unlisted() for one in operands if not one.role}
-        grads = {one.port: one.unlisted() for one in operands if one.role}
-        batched = self._batched(operands[: len(fed)], fed)
-        fed = {port: _converted(value, run.dtype) for port, value in fed.items()}
+    def _evaluated(self, verb: Callable[..., Any], run: Run, given: list[Operand]) -> Any:
+        fed = {one.port: _converted(one.value, run.dtype) for one in given if not one.role}
+        grads = {one.port: one.value for one in given if one.role}
+        home = rules_of_any(fed.values())
         with ExitStack() as stack:
-            foreign = rules_of_any(fed.values()) is not None
-            for rules in () if foreign else rules_loaded():
+            for rules in rules_loaded() if home is None else ():
                 stack.enter_context(rules.unrecorded())
-            result = verb(fed, grads, run._replace(batched=batched, arrays=not foreign))
-        if not foreign:
-            result = _each(result, _as_array)
-        return _each(result, _as_list) if isinstance(operands[0].value, (list, tuple)) else result
+            result = verb(run._replace(home=home), fed, grads)
+        return each(result, partial(brought_home, home=home))
 
-    def _batched(self, operands: Iterable[Operand], fed: Mapping[str, Any]) -> bool:
-        """Whether batches were fed: what fits every port and, where that may be both, the net. An
-        array of rank 4 is rather a batch, and to plain functions alone everything is an example."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        forms: dict[str, set[bool]] = {}  # port → of example (False) and batch (True), what fits
-        for operand in operands:
-            port, expected = operand.port, self.inputs[operand.port]
-            if not hasattr(fed[port], "shape"):
-                if expected is not None:
-                    with told_of(operand.where):
-                        front_of(fed[port])
-                continue
-            shape = shapes[port] = tuple(fed[port].shape)
-            possible = {False, True} if shape and not operand.item else {False}
-            forms[port] = {form for form in possible if not contradict(expected, shape[form:])}
-            if not forms[port]:
-                batch = "" if operand.item else ", or a batch of them"
-                raise ShapeError(f"{operand.where} expects {expected}{batch}, got shape {shape}.")
-        choices = {False, True}.intersection(*forms.values())
-        if not choices:
-            batch = next(port for port, fitting in forms.items() if False not in fitting)
-            one = next(port for port, fitting in forms.items() if True not in fitting)
-            raise ShapeError(
-                f"port {batch!r} got a batch and port {one!r} one example. Feed batches of one "
-                "length to all, or one example to each."
-            )
+    def _rather(self, shapes: Mapping[str, tuple[int, ...]], choices: set[bool]) -> bool:
+        """An array of rank 4 is rather a batch, and to plain functions alone everything is one
+        example."""
         nodes = self._open.flat.nodes.values()
-        if not shapes or (len(choices) == 2 and not any(node.tells_rank for node in nodes)):
+        if len(choices) == 2 and not any(node.tells_rank for node in nodes):
             return False
         if all(map(is_known, self.inputs.values())):
-            [batched] = choices
-        else:
-            rather_batch = any(len(shape) == _IMAGE_RANK + 1 for shape in shapes.values())
-            rather = tuple(sorted(choices, reverse=rather_batch))
-            batched = self._first_fitting(tuple(shapes.items()), rather)
-        counts = {port: shape[0] for port, shape in shapes.items()} if batched else {}
-        if len(set(counts.values())) > 1:
-            raise ShapeError(f"batches must have one length at all ports, got {counts}.")
-        return batched
+            return min(choices)
+        rather_batch = any(len(shape) == IMAGE_RANK + 1 for shape in shapes.values())
+        order = tuple(sorted(choices, reverse=rather_batch))
+        return self._first_fitting(tuple(shapes.items()), order)
 
 
 def first_fitting(
@@ -308,20 +239,3 @@ def _converted(value: Any, dtype: str | None) -> Any:
         return value.astype(dtype)
     front = front_of(value)
     return front.converted(value, dtype) if front else value
-
-
-def _each(result: Any, verb: Callable[[Any], Any]) -> Any:
-    """The verb of a value, or of all that a dict of them holds."""
-    if isinstance(result, dict):
-        return {key: _each(value, verb) for key, value in result.items()}
-    return verb(result)
-
-
-def _as_array(value: Any) -> Any:
-    """What a net that was fed arrays gives, whatever ran inside."""
-    rules = rules_of_any([value])
-    return rules.array_of(value) if rules else value
-
-
-def _as_list(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from lrnorm._function.dispatch import front_of
+from lrnorm._layers.evaluation import Run
 from lrnorm._layers.facts import Path
 from lrnorm._spec.errors import LRNormError, ShapeError
-from lrnorm.net.nodes import Node, Run, rules_of_any
+from lrnorm.net.nodes import Node, rules_of_any
 from lrnorm.net.ports import Source, Wiring, layer_at, port_of
 
 
@@ -105,8 +106,9 @@ def _fitting(grad: Any, value: Any, port: str) -> Any:
         return ones_like(value)
     if np.shape(grad) != np.shape(value):
         raise ShapeError(
-            f"the gradient at {port_of((), port)} expects the shape of the output, "
-            f"{tuple(np.shape(value))}, got {tuple(np.shape(grad))}."
+            f"the gradient at {port_of((), port)}",
+            f"expects the shape of the output, {tuple(np.shape(value))}",
+            got=str(tuple(np.shape(grad))),
         )
     rules = rules_of_any([value])
     return rules.alike(grad, value) if rules else grad

@@ -55,8 +55,7 @@ def laid_open(wiring: Wiring, declared: Declared) -> Open:
 
     inputs: dict[str, Source] = {port: ((), port) for port in wiring.inputs}
     outputs = lay_open((), wiring, declared, inputs)
-    for port, source in (*outputs.items(), *inputs.items()):
-        named.setdefault((port,), source)
+    named.update({(port,): source for port, source in (outputs | inputs).items()})
     return Open(Wiring(nodes, feeds, wiring.inputs, outputs), named, parts, claims)
 
 

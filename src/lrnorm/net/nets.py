@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lrnorm._spec.errors import KindError
+from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm.net.base import Net, layers_by_name
-from lrnorm.net.ports import NetPort, Source
+from lrnorm.net.ports import NetPort, Source, layer_at
 from lrnorm.net.wiring import Edge, Name, edges_of
 
 
@@ -26,7 +26,7 @@ class NetChain(Net):
         the whole net from whatever is known, in both directions. With several ports, a mapping.
 
     A net takes one example or a batch of them; see a call's text. `net.ports` tells shapes; an
-    index gives a layer, a slice a net; `take`, `drop`, `replace` make other nets.
+    index gives a layer, counted from 0, a slice a net; `take`, `drop`, `replace` make other nets.
 
     Errors: ParameterError, ShapeError (ValueErrors) and KindError (a TypeError), with both sides
     named where two do not fit.
@@ -48,6 +48,14 @@ channel_window_size=2), abs], input=(5, 1, 1))
     ) -> None:
         by_name = layers_by_name("NetChain", layers)
         self._build(by_name, tuple(itertools.pairwise(by_name)), input, output, foreign)
+        for path, node in list(self._wiring.nodes.items())[1:]:
+            if len(self._wiring.feeds[path]) > 1:
+                raise ParameterError(
+                    layer_at(path, node),
+                    "must have one input, as every layer of a chain after the first",
+                    value=list(self._wiring.feeds[path]),
+                    way_out="Write a NetGraph, whose edges say what feeds each of them.",
+                )
 
     def _cut(self, names: list[Name]) -> dict[str, Any]:
         own, ports = list(self.layers), {}
@@ -108,7 +116,7 @@ class NetGraph(Net):
         **foreign: Any,
     ) -> None:
         if isinstance(edges, (str, Mapping, NetPort)) or not isinstance(edges, Iterable):
-            raise KindError(f'edges must be a list such as [("a", "b")], got {edges!r}.')
+            raise KindError("edges", 'must be a list such as [("a", "b")]', value=edges)
         by_name = layers_by_name("NetGraph", layers)
         self._build(by_name, edges_of(edges), input, output, foreign)
 
@@ -122,7 +130,7 @@ class NetGraph(Net):
         fed = dict.fromkeys(source for name in names for source in wiring.feeds[name,].values())
         own = {port for path, port in fed if not path}
         cut = [(path, port) for path, port in fed if path and path[0] not in kept]
-        alone = len(cut) == 1 and "Input" not in own | kept.keys()
+        alone = len(cut) == 1 and "Input" not in own
         ports = {source: "Input" if alone else self._in_place_of(source, own) for source in cut}
 
         def end(source: Source) -> NetPort:
@@ -133,19 +141,11 @@ class NetGraph(Net):
 
         edges: list[Edge] = []
         for name in names:
-            feeds = wiring.feeds[name,]
-            if any(not path and port in kept for path, port in feeds.values()):
-                # A NetPort of that name would be the layer: what is unconnected stays so.
-                edges += [
-                    (end(s), NetPort(kept[name], p)) for p, s in feeds.items() if s != ((), p)
-                ]
-            else:
-                edges += [(end(source), kept[name]) for source in feeds.values()]
-        # Outputs that edges or output= name keep their names, where no layer has them, and what
-        # was muted stays so.
+            edges += [(end(source), kept[name]) for source in wiring.feeds[name,].values()]
+        # Outputs that edges or output= name keep their names, and what was muted stays so.
         declared = self._declared["output"]
         named = {target.path[0] for _, target in self.edges if isinstance(target, NetPort)}
-        outputs = {p: s for p, s in wiring.outputs.items() if s[0][0] in kept and p not in kept}
+        outputs = {p: s for p, s in wiring.outputs.items() if s[0][0] in kept}
         edges += [(end(s), NetPort(p)) for p, s in outputs.items() if p in named or p in declared]
         used = {*wiring.outputs.values()}.union(
             *(taken.values() for taken in wiring.feeds.values())
@@ -162,3 +162,7 @@ class NetGraph(Net):
         (name,), port = source
         only = len(self._wiring.nodes[name,].outputs) == 1 and name not in taken
         return str(name) if only else f"{name}/{port}"
+
+
+for _class in (NetChain, NetGraph):
+    _class.__module__ = "lrnorm"

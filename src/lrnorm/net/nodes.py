@@ -12,30 +12,20 @@ import numbers
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lrnorm._function.dispatch import front_of
-from lrnorm._layers.facts import Leaf, Shape
+from lrnorm._layers.evaluation import Run
+from lrnorm._layers.facts import Leaf, Shape, contradict, merged
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
 from lrnorm._spec.errors import KindError
-from lrnorm.net.shapes import contradict, merged
+from lrnorm.net import functions
+from lrnorm.net.functions import FUNCTIONS, Elementwise, written
 
 Shapes = list[Shape | None]
-
-
-class Run(NamedTuple):
-    """What holds for one evaluation."""
-
-    training: bool | None = False  # None leaves each layer as it is
-    dtype: str | None = None  # what is computed in; None leaves it to the input
-    result: str | None = None  # what comes back; None leaves it as computed
-    batch_size: int | None = None
-    batched: bool = False
-    arrays: bool = True  # fed NumPy arrays, whose types are fitted to what the layers compute in
 
 
 class Node:
@@ -94,16 +84,25 @@ class NetNode(Node):
 
 
 def same_shape(own: Shape | None, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
-    """The claims of a layer whose only input and output have one shape, of which it says `own`."""
+    """The claims of a layer whose ports all have one shape, of which it says `own`."""
 
-    def says(other: Shape | None) -> Shape | None:
-        return own if contradict(own, other) else merged(own, other)
+    def says(others: Shapes) -> Shape | None:
+        shape = own
+        for other in others:
+            shape = shape if contradict(shape, other) else merged(shape, other)
+        return shape
 
-    return [says(outputs[0])], [says(inputs[0])]
+    known = [*inputs, *outputs]
+    said = [says([*known[:i], *known[i + 1 :]]) for i in range(len(known))]
+    return said[: len(inputs)], said[len(inputs) :]
 
 
-# Module of a class → where the rule for it is.
-_RULES_ELSEWHERE = {"torch": "lrnorm.net.torch_nodes"}
+# Package of a class or a function → where the rules for it stand.
+_RULES_ELSEWHERE = {
+    "torch": "lrnorm.net.torch_nodes",
+    "jax": "lrnorm.net.jax_nodes",
+    "jaxlib": "lrnorm.net.jax_nodes",
+}
 
 
 def _rules_of(thing: Any) -> types.ModuleType | None:
@@ -122,8 +121,17 @@ def rules_of_any(things: Iterable[Any]) -> types.ModuleType | None:
 
 
 def rules_loaded() -> list[types.ModuleType]:
-    """The rules of the frameworks that are in use."""
-    return [import_module(m) for root, m in _RULES_ELSEWHERE.items() if root in sys.modules]
+    """The rules in use: those of the frameworks whose layers, functions or arrays came."""
+    return [sys.modules[m] for m in set(_RULES_ELSEWHERE.values()) if m in sys.modules]
+
+
+def brought_home(value: Any, home: types.ModuleType | None) -> Any:
+    """An array as one of the framework that the net was fed, of NumPy for None."""
+    rules = rules_of_any([value])
+    if rules is not home and rules is not None:
+        value = rules.array_of(value)
+    foreign = home is not None and rules is not home and isinstance(value, np.ndarray | np.generic)
+    return home.array_from(value) if home is not None and foreign else value
 
 
 @functools.singledispatch
@@ -154,13 +162,10 @@ class LayerNode(Node):
         return same_shape(self.layer.input, inputs, outputs)
 
     def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
-        return (self.layer(values[0]),)
+        return (self.layer._in_net("forward", run.batched, *values),)
 
     def vjp(self, values: Sequence[Any], grads: Sequence[Any], run: Run) -> tuple[Any, ...]:
-        return (self.layer.vjp(values[0], grads[0]),)
-
-
-_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, np.ufunc)
+        return (self.layer._in_net("vjp", run.batched, *values, *grads),)
 
 
 def stacked(pieces: Sequence[Any]) -> Any:
@@ -179,20 +184,16 @@ def joined(pieces: Sequence[Any]) -> Any:
     return front.joined(pieces, pieces[0]) if front else [x for piece in pieces for x in piece]
 
 
-def _written(function: Any) -> str:
-    """A function by its name, anything else as it prints."""
-    name = getattr(function, "__name__", None)
-    return name if isinstance(function, _FUNCTIONS) and name else repr(function)
-
-
 class FunctionNode(Node):
-    """Any other callable: a function of one example, of unknown shapes."""
+    """Any other callable: a function of one example, whose shapes are known if it is."""
 
     tells_rank = False
 
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
-        self.least, self.most = _arity(layer)
+        self.rule = functions.rule_of(self.function)
+        joins = self.rule is not None and self.rule.joins
+        self.least, self.most = (1, None) if joins else _arity(self.function)
 
     @property
     def function(self) -> Any:
@@ -201,17 +202,28 @@ class FunctionNode(Node):
 
     @property
     def type(self) -> str:
-        return "function" if isinstance(self.layer, _FUNCTIONS) else type(self.layer).__name__
+        name = getattr(functions.unpacked(self.layer)[0], "__name__", "<")
+        return name if name[0] != "<" else self._kind
+
+    @property
+    def _kind(self) -> str:
+        return "function" if isinstance(self.layer, FUNCTIONS) else type(self.layer).__name__
 
     @property
     def expression(self) -> str:
-        return _written(self.layer)
+        return written(self.layer)
 
     def leaf(self) -> Leaf:
         text = getattr(self.function, "__module__", "") or ""
-        if isinstance(self.function, _FUNCTIONS):
-            text += f".{getattr(self.function, '__qualname__', _written(self.function))}"
+        if isinstance(self.function, FUNCTIONS):
+            text += f".{getattr(self.function, '__qualname__', written(self.function))}"
         return Leaf(self.layer, self.type, {"function": text})
+
+    def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
+        if self.rule is None:
+            return super().claims(inputs, outputs)
+        said, output = functions.shapes(self.rule, self.function, inputs, outputs[0])
+        return said, [output]
 
     def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
         return (self._each(self._compute, values, run),)
@@ -220,20 +232,38 @@ class FunctionNode(Node):
         results = self._each(self._gradient, (*values, *grads), run)
         return results if isinstance(results, tuple) else (results,)
 
+    def _of(self, rules: types.ModuleType | None) -> Callable[..., Any]:
+        """The function of separate values. A function of NumPy, which would record no gradient, is
+        replaced by the one of that name in the framework."""
+        function, words = functions.unpacked(self.function)
+        if rules is not None and functions.home_of(function) == "numpy":
+            names = self.rule.names if self.rule else (getattr(function, "__name__", ""),)
+            twins = (getattr(rules.LIBRARY, name, None) for name in names)
+            function = next(filter(None, twins), function)
+        if self.rule is not None and self.rule.joins:
+            return lambda *values: function(list(values), **words)
+        return functools.partial(function, **words) if words else function
+
     def _compute(self, *values: Any) -> Any:
         rules = rules_of_any((self.function, *values))
-        return rules.call_function(self.function, values) if rules else self.function(*values)
+        function = self._of(rules)
+        return rules.call_function(function, values) if rules else function(*values)
 
     def _gradient(self, *values_and_grad: Any) -> Any:
         if (own := getattr(self.layer, "vjp", None)) is not None:
             return own(*values_and_grad)
-        rules = rules_of_any((self.function, *values_and_grad[:-1]))
-        if rules is None:
-            raise KindError(
-                f"{_written(self.function)} has no gradient: it is a plain function. Give it one "
-                "with lrnorm.net.elementwise(function, vjp=lambda x, g: …), or a method vjp(x, g)."
-            )
-        return rules.vjp_of_function(self.function, values_and_grad[:-1], values_and_grad[-1])
+        *values, grad = values_and_grad
+        rules = rules_of_any((self.function, *values))
+        if rules is not None:
+            return rules.vjp_of_function(self._of(rules), values, grad)
+        if self.rule is not None:
+            return functions.gradient(self.rule, self.function, values, grad)
+        raise KindError(
+            written(self.layer),
+            "has no gradient: it is a plain function",
+            way_out="Give it one with lrnorm.net.elementwise(function, vjp=…), where vjp takes "
+            "the inputs and g, or pass an object with a method vjp(x, g).",
+        )
 
     def _each(self, verb: Callable[..., Any], values: Sequence[Any], run: Run) -> Any:
         """What the verb gives for each example of a batch; an empty batch goes in whole, as there
@@ -261,53 +291,16 @@ def _arity(function: Any) -> tuple[int, int | None]:
     return max(needed, 1), len(places)
 
 
-@dataclass(frozen=True, repr=False)
-class Elementwise:
-    """What `elementwise` makes."""
-
-    function: Callable[..., Any]
-    vjp: Callable[..., Any] | None
-
-    def __call__(self, x: Any) -> Any:
-        return self.function(x)
-
-    def __repr__(self) -> str:
-        return f"elementwise({_written(self.function)})"
-
-
-def elementwise(
-    function: Callable[[Any], Any], *, vjp: Callable[[Any, Any], Any] | None = None
-) -> Elementwise:
-    """The function as a layer that keeps the shape of its input: y[i] = function(x[i]).
-
-    A net infers shapes through it in both directions, and hands it whole batches; a bare function
-    has unknown shapes and gets one example after the other. `vjp(x, g)` is the gradient of
-    sum(g * function(x)), which a net's vjp needs where tensors do not tell it.
-
-    Errors: KindError (a TypeError) for what cannot be called.
-
-    Source: Wolfram's ElementwiseLayer.
-
-    >>> import numpy as np
-    >>> from lrnorm import NetChain
-    >>> from lrnorm.net import elementwise
-    >>> square = elementwise(np.square, vjp=lambda x, g: 2 * g * x)
-    >>> net = NetChain([square], input=(3,))
-    >>> net.ports, net(np.array([1.0, 2.0, 3.0])), net.vjp(np.array([1.0, 2.0, 3.0]))
-    ({'Input': (3,), 'Output': (3,)}, array([1., 4., 9.]), array([2., 4., 6.]))
-    """
-    for name, value in (("function", function), ("vjp", vjp)):
-        if not callable(value) and not (name == "vjp" and value is None):
-            raise KindError(f"elementwise takes a {name} that can be called, got {value!r}.")
-    return Elementwise(function, vjp or getattr(function, "vjp", None))
-
-
 @register(Elementwise)
 class ElementwiseNode(FunctionNode):
     """A function of unknown kind that keeps shapes: whole batches at once."""
 
-    inputs = ("Input",)
     type = "elementwise"
+
+    def __init__(self, layer: Elementwise) -> None:
+        super().__init__(layer)
+        if self.least == 1:
+            self.inputs = ("Input",)
 
     @property
     def function(self) -> Any:
@@ -315,6 +308,11 @@ class ElementwiseNode(FunctionNode):
 
     def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
         return same_shape(None, inputs, outputs)
+
+    def _gradient(self, *values_and_grad: Any) -> Any:
+        if self.layer.vjp is not None:
+            return self.layer.vjp(*values_and_grad)
+        return super()._gradient(*values_and_grad)
 
     def _each(self, verb: Callable[..., Any], values: Sequence[Any], run: Run) -> Any:
         return verb(*values)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lrnorm._layers.facts import Path, Shape
+from lrnorm._layers.facts import Frozen, Path, Shape, contradict, merged, sizes_of
 from lrnorm._spec.errors import KindError, ParameterError, ShapeError
 from lrnorm._spec.spec import is_integer
+from lrnorm.net.functions import RefusedError
 from lrnorm.net.nodes import Node
-from lrnorm.net.shapes import RefusedError, contradict, merged
+
+_PART = "Change one of the two, or put a layer between them."
 
 # A value in a net: who makes it, () for what the net is fed, and at which port.
 Source = tuple[Path, str]
@@ -35,15 +37,19 @@ class Wiring(NamedTuple):
 class LayerLookupError(ParameterError, KeyError, IndexError):
     """A net has no layer or port of that name or number."""
 
-    __str__ = Exception.__str__  # KeyError's would quote the text
+    __str__ = ParameterError.__str__  # KeyError's would quote the text
 
 
-class NetPort:
+class NetPort(Frozen):
     """A port of a net, or with more names the port of a layer in it.
 
-        NetPort("left")                a port of the net; the layer "left", if there is one
+        NetPort("left")                a port of the net
         NetPort("a", "Output1")        a port of the layer "a"
         NetPort("block", "conv")       the output of the layer "conv" in the net "block"
+        NetPort(["a", "Output1"])      the same as NetPort("a", "Output1")
+
+    Where a value is read, ``net(x, port=NetPort("a"))``, one name may also be that of a layer,
+    which stands for its output.
 
     Equal to its name, or to the tuple of its names, so that what is stored under a port is found
     under either.
@@ -60,43 +66,36 @@ class NetPort:
     """
 
     path: Path
+    _instead = "NetPort(…) makes another port."
 
-    def __init__(self, *names: str | int) -> None:
-        if not names or not all(isinstance(name, str) or is_integer(name) for name in names):
+    def __init__(self, *names: str | int | list[str | int] | tuple[str | int, ...]) -> None:
+        path: Any = names
+        if len(names) == 1 and isinstance(names[0], (list, tuple)):
+            path = tuple(names[0])
+        if not path or not all(isinstance(name, str) or is_integer(name) for name in path):
             raise KindError(
-                f"NetPort takes names of layers and ports, got {', '.join(map(repr, names))}. "
-                'Write NetPort("left"), or NetPort("layer", "Output").'
+                "NetPort",
+                "takes names of layers and ports",
+                got=", ".join(map(repr, names)) or "nothing",
+                way_out='Write NetPort("left"), or NetPort("layer", "Output").',
             )
-        self.__dict__["path"] = names
+        self.__dict__["path"] = path
 
-    @property
     def _key(self) -> Any:
         return self.path[0] if len(self.path) == 1 else self.path
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a NetPort does not change, {name!r} cannot be set: make another.")
-
     def __eq__(self, other: object) -> bool:
-        return bool(self._key == (other._key if isinstance(other, NetPort) else other))
+        return bool(self._key() == (other._key() if isinstance(other, NetPort) else other))
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return hash(self._key())
 
     def __repr__(self) -> str:
         return f"NetPort({', '.join(map(repr, self.path))})"
 
 
-def shape_of_port(port: str, value: Any) -> Shape | None:
-    """What input= and output= of a net may say of a port: sizes, None for an unknown one."""
-    if value is None:
-        return None
-    rule = f"port {port!r} expects sizes, such as (3, None, 224) with None for an unknown one"
-    sizes = value if isinstance(value, (tuple, list)) else (value,)
-    if not all(size is None or is_integer(size) for size in sizes):
-        raise KindError(f"{rule}; got {value!r}.")
-    if any(size is not None and size < 0 for size in sizes):
-        raise ShapeError(f"{rule}; got {value!r}.")
-    return tuple(None if size is None else int(size) for size in sizes)
+for _class in (LayerLookupError, NetPort):
+    _class.__module__ = "lrnorm.net" if _class is LayerLookupError else "lrnorm"
 
 
 def shapes_of_ports(word: str, value: Any, ports: Iterable[str]) -> dict[str, Shape]:
@@ -107,13 +106,15 @@ def shapes_of_ports(word: str, value: Any, ports: Iterable[str]) -> dict[str, Sh
     if not isinstance(value, Mapping):
         if len(names) != 1:
             raise ParameterError(
-                f"{word}= needs a mapping, since the net has the ports {names}: "
-                f"{word}={{{names[0]!r}: …}}."
+                f"{word}=",
+                f"needs a mapping, since the net has the ports {names}",
+                value=value,
+                way_out=f"Write {word}={{{names[0]!r}: …}}.",
             )
         value = {names[0]: value}
     if unknown := [name for name in value if name not in names]:
-        raise ParameterError(f"{word}= names {unknown[0]!r}: the net has the ports {names}.")
-    shapes = {name: shape_of_port(name, sizes) for name, sizes in value.items()}
+        raise ParameterError(f"{word}= names {unknown[0]!r}: the net has the ports {names}")
+    shapes = {name: sizes_of(name, sizes) for name, sizes in value.items()}
     return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
@@ -153,8 +154,9 @@ class _Solution:
         if contradict(known, claim.shape):
             other = next(c for c in said if contradict(c.shape, claim.shape))
             raise ShapeError(
-                f"shapes clash: {other.by} has {other.shape}, and {claim.by} has {claim.shape}, "
-                "but they are connected. Change one of the two, or put a layer between them."
+                f"shapes clash: {other.by} has {other.shape},",
+                f"and {claim.by} has {claim.shape}, but they are connected",
+                way_out=_PART,
             )
         shape = merged(known, claim.shape)
         if shape is None or shape == known:
@@ -172,9 +174,9 @@ class _Solution:
         except RefusedError as refusal:
             port, source = ports[0]
             raise ShapeError(
-                f"shapes clash: {self.said[source][-1].by} has {self.shapes[source]}, which "
-                f"{port_of(path, port, node)} does not take: {refusal}. "
-                "Change one of the two, or put a layer between them."
+                f"shapes clash: {self.said[source][-1].by} has {self.shapes[source]}, which",
+                f"{port_of(path, port, node)} does not take: {refusal}",
+                way_out=_PART,
             ) from refusal
         news = False
         for (port, source), shape in zip(ports, (*inputs, *outputs), strict=True):

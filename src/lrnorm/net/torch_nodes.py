@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lrnorm._function.dispatch import front_of
-from lrnorm._layers.facts import Shape
+from lrnorm._layers.evaluation import Run, each
+from lrnorm._layers.facts import Shape, contradict, is_known, merged
 from lrnorm._layers.layer import LocalResponseNormalizationLayer as Layer
 from lrnorm._spec.errors import KindError
 from lrnorm.net import NetChain, NetGraph
-from lrnorm.net.nodes import FunctionNode, Node, Run, Shapes, register, same_shape
-from lrnorm.net.shapes import RefusedError, contradict, is_known, merged
+from lrnorm.net.functions import RefusedError, float_of
+from lrnorm.net.nodes import FunctionNode, Node, Shapes, register, same_shape
 from lrnorm.torch.modules import LocalResponseNorm, LocalResponseNormalizationLayer
+
+LIBRARY = torch
 
 _KEEP_SHAPE = (
     *(nn.Identity, nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.LayerNorm),
@@ -76,8 +79,10 @@ def _tensor(value: Any) -> Tensor:
         array = array.astype(np.float32)
     if array.dtype.kind not in "biufc":
         raise KindError(
-            f"a torch.nn.Module takes arrays of numbers, got dtype {array.dtype}. "
-            "Convert it first, for example x.astype('float32')."
+            "a torch.nn.Module",
+            "takes arrays of numbers",
+            got=f"dtype {array.dtype}",
+            way_out="Convert it first, for example x.astype('float32').",
         )
     return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
 
@@ -86,14 +91,17 @@ def _fitted(value: Any, module: nn.Module, run: Run) -> Tensor:
     """The value as a tensor, in the type and on the device of the module's parameters where the
     net was fed arrays: a tensor that does not fit is PyTorch's to refuse."""
     tensor = _tensor(value)
-    like = _first_float(module) if run.arrays else None
+    own = run.home is not None and run.home.__name__ == __name__
+    like = None if own else _first_float(module)
     if like is None or (not tensor.is_floating_point() and _takes_integers(module)):
         return tensor
     dtype = like.dtype if run.dtype is None else getattr(torch, run.dtype)
     if tensor.is_complex() and not dtype.is_complex:
         raise KindError(
-            f"a torch.nn.Module of {dtype} takes real numbers, got {tensor.dtype}. "
-            "Feed the real and the imaginary part, or abs(x), as the model means."
+            f"a torch.nn.Module of {dtype}",
+            "takes real numbers",
+            got=str(tensor.dtype),
+            way_out="Feed the real and the imaginary part, or abs(x), as the model means.",
         )
     return tensor.to(like.device, dtype)
 
@@ -106,17 +114,6 @@ def _first_float(module: nn.Module) -> Tensor | None:
 def _takes_integers(module: nn.Module) -> bool:
     first = next((m for m in module.modules() if not list(m.children())), None)
     return isinstance(first, (nn.Embedding, nn.EmbeddingBag))
-
-
-def _each_tensor(result: Any, verb: Callable[[Tensor], Any]) -> Any:
-    """What a module gives, with the verb done to every tensor in it."""
-    if isinstance(result, Tensor):
-        return verb(result)
-    if isinstance(result, (tuple, list)):
-        return type(result)(_each_tensor(item, verb) for item in result)
-    if isinstance(result, dict):
-        return {key: _each_tensor(value, verb) for key, value in result.items()}
-    return result
 
 
 @contextmanager
@@ -133,13 +130,16 @@ def _in_mode(module: nn.Module, training: bool | None) -> Iterator[None]:
 
 
 def array_of(value: Any) -> Any:
-    """Tensors as NumPy arrays, also within what a module gives."""
+    """The tensor as a NumPy array; what is no tensor stays as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    tensor = value.detach().cpu()
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
 
-    def array(tensor: Tensor) -> Any:
-        tensor = tensor.detach().cpu()
-        return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
 
-    return _each_tensor(value, array)
+def array_from(value: Any) -> Tensor:
+    """The NumPy array as a tensor."""
+    return _tensor(value)
 
 
 def alike(value: Any, tensor: Tensor) -> Tensor:
@@ -172,8 +172,10 @@ def _pulled_back(
         y = function(*places)
         if not isinstance(y, Tensor):
             raise KindError(
-                f"a gradient needs a layer that gives one tensor, got {type(y).__name__}. "
-                "Give it a method vjp(x, g), or let it give a tensor."
+                "a layer with a gradient",
+                "must return one tensor",
+                got=type(y).__name__,
+                way_out="Give it a method vjp(x, g), or let it return a tensor.",
             )
         found = torch.autograd.grad(
             y, places, alike(grad, y), create_graph=recorded, materialize_grads=True
@@ -181,31 +183,19 @@ def _pulled_back(
     return tuple(
         one.to(value.dtype if value.is_floating_point() else one.dtype)
         if isinstance(value, Tensor)
-        else array_of(one).astype(_float_of(value), copy=False)
+        else array_of(one).astype(float_of(value), copy=False)
         for one, value in zip(found, values, strict=True)
     )
 
 
-def _float_of(value: Any) -> Any:
-    """The type that a gradient by this array has."""
-    kind = np.asarray(value).dtype
-    return kind.newbyteorder("=") if kind.kind == "f" else np.result_type(kind, np.float32)
-
-
 def call_function(function: Callable[..., Any], values: Sequence[Any]) -> Any:
     """A function of tensors, of tensors or arrays."""
-    return _recording(function)(*map(_tensor, values))
+    return function(*map(_tensor, values))
 
 
 def vjp_of_function(function: Callable[..., Any], values: Sequence[Any], grad: Any) -> Any:
     """The gradient of a function of tensors."""
-    return _pulled_back(_recording(function), values, list(map(_tensor, values)), grad)
-
-
-def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
-    """In place of a ufunc of NumPy, which records no gradient, PyTorch's function of that name."""
-    twin = getattr(torch, function.__name__, None) if isinstance(function, np.ufunc) else None
-    return twin or function
+    return _pulled_back(function, values, list(map(_tensor, values)), grad)
 
 
 @register(nn.Module)
@@ -287,9 +277,13 @@ class ModuleNode(FunctionNode):
             if not run.batched:
                 tensors = tuple(tensor[None] for tensor in tensors)
             result = _in_precision(self.layer, tensors, run.dtype)
-            return result if run.batched else _each_tensor(result, lambda tensor: tensor[0])
+            return result if run.batched else each(result, _first)
 
         return forward
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, Tensor) else value
 
 
 def _in_precision(module: nn.Module, tensors: tuple[Tensor, ...], name: str | None) -> Any:
@@ -358,8 +352,10 @@ def as_module(net: NetChain | NetGraph, *, learnable: Any = False) -> NetModule:
     """
     if not isinstance(net, (NetChain, NetGraph)):
         raise KindError(
-            f"as_module takes a NetChain or NetGraph, got {type(net).__name__}. "
-            "Put layers into a net first: NetChain([layer, …])."
+            "as_module",
+            "takes a NetChain or NetGraph",
+            got=type(net).__name__,
+            way_out="Put layers into a net first: NetChain([layer, …]).",
         )
     if learnable is not False:
         net = net.replace(

@@ -26,8 +26,10 @@ def edges_of(written: Iterable[Any]) -> tuple[Edge, ...]:
     for edge in written:
         if not isinstance(edge, (tuple, list)) or len(edge) < 2:
             raise KindError(
-                f'an edge must be ("a", "b") or a longer chain of layers, got {edge!r}. '
-                'A port of the net is written NetPort("name").'
+                "an edge",
+                'must be ("a", "b") or a longer chain of layers',
+                value=edge,
+                way_out='A port of the net is written NetPort("name").',
             )
         stations = [list(hop) if isinstance(hop, (tuple, list)) else [hop] for hop in edge]
         for one, next_one in itertools.pairwise(stations):
@@ -36,8 +38,10 @@ def edges_of(written: Iterable[Any]) -> tuple[Edge, ...]:
         for i, end in enumerate(pair):
             if not (isinstance(end, (str, NetPort)) or is_integer(end) or (i and end is None)):
                 raise KindError(
-                    f"edge {pair} must connect names of layers and NetPorts, got {end!r}. "
-                    "Give the layer a name in the first argument, and write the name."
+                    f"edge {pair}",
+                    "must connect names of layers and NetPorts",
+                    value=end,
+                    way_out="Give the layer a name in the first argument, and write the name.",
                 )
     return tuple(pairs)
 
@@ -71,25 +75,24 @@ class _Board:
             self._give(str(port), source)
 
     def _end(self, end: Name | NetPort, edge: Edge) -> tuple[Path, Any]:
-        """The layer at an end of an edge, () for the net, and its port, None where none is told."""
+        """The layer at an end of an edge, () for the net, and its port, None where none is told.
+        A NetPort of one name is a port of the net."""
         path: Path = end.path if isinstance(end, NetPort) else (end,)
+        if isinstance(end, NetPort) and len(path) == 1 and isinstance(path[0], str):
+            return (), path[0]
         if path[:1] in self.nodes:
             return path[:1], path[1] if len(path) > 1 else None
-        if isinstance(end, NetPort) and len(path) == 1:
-            return (), str(path[0])
-        names = [name for (name,) in self.nodes]
-        close = difflib.get_close_matches(str(path[0]), map(str, names), n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
         raise ParameterError(
-            f"edge {edge}: there is no layer {path[0]!r}, the layers are {names}.{guess} "
-            f"A port of the net is written NetPort({path[0]!r})."
-        )
+            f"there is no layer {path[0]!r}, the layers are {[name for (name,) in self.nodes]}",
+            way_out=f"{guess(path[0], self.nodes)}A port of the net is written "
+            f"NetPort({path[0]!r}).",
+        ).at(f"edge {edge}")
 
     def _known(self, path: Path, port: Any, ports: Sequence[str], edge: Edge) -> str:
         if port in ports:
             return str(port)
-        raise ParameterError(
-            f"edge {edge}: {self.layer(path)} has no port {port!r}, it has {list(ports)}."
+        raise ParameterError(f"{self.layer(path)} has no port {port!r}, it has {list(ports)}").at(
+            f"edge {edge}"
         )
 
     def _source(self, path: Path, port: Any, edge: Edge) -> Source:
@@ -99,22 +102,24 @@ class _Board:
         outputs = self.nodes[path].outputs
         if port is None and len(outputs) > 1:
             raise ParameterError(
-                f"edge {edge}: {self.layer(path)} has the outputs {list(outputs)}. Say "
-                f"which one: NetPort({path[0]!r}, {outputs[0]!r})."
-            )
+                f"{self.layer(path)} has the outputs {list(outputs)}",
+                way_out=f"Say which one: NetPort({path[0]!r}, {outputs[0]!r}).",
+            ).at(f"edge {edge}")
         return path, outputs[0] if port is None else self._known(path, port, outputs, edge)
 
     def _give(self, port: str, source: Source) -> None:
         if port in self.outputs:
             raise ParameterError(
-                f"port {port!r} of the net is connected twice: to "
-                f"{self.port(self.outputs[port])} and to {self.port(source)}. "
-                "Give one of the two another name."
+                f"port {port!r} of the net",
+                f"is connected twice: to {self.port(self.outputs[port])} and to "
+                f"{self.port(source)}",
+                way_out="Give one of the two another name.",
             )
         if not source[0]:
             raise ParameterError(
-                f"{self.port(source)} leads straight to port {port!r} of the net: "
-                "put a layer between them."
+                self.port(source),
+                f"leads straight to port {port!r} of the net",
+                way_out="Put a layer between them.",
             )
         self.outputs[port] = source
 
@@ -130,9 +135,9 @@ class _Board:
                 place = most - 1  # the last one is connected twice
         if place in taken:
             raise ParameterError(
-                f"port {ports[place]!r} of {self.layer(path)} is connected twice: to "
-                f"{self.port(taken[place])} and to {self.port(source)}. "
-                "It takes one edge: put a layer that joins the two between them."
+                f"port {ports[place]!r} of {self.layer(path)}",
+                f"is connected twice: to {self.port(taken[place])} and to {self.port(source)}",
+                way_out="It takes one edge: put a layer that joins the two between them.",
             )
         taken[place] = source
 
@@ -156,8 +161,9 @@ class _Board:
             return
         given = ", ".join(map(self.port, taken.values()))
         raise ParameterError(
-            f"{self.layer(path)} needs {max(least, max(taken) + 1)} inputs, and is "
-            f"connected to {given} alone. Connect the others too, in order."
+            self.layer(path),
+            f"needs {max(least, max(taken) + 1)} inputs, and is connected to {given} alone",
+            way_out="Connect the others too, in order.",
         )
 
     def all_outputs(self) -> dict[str, Source]:
@@ -175,6 +181,31 @@ class _Board:
         return outputs
 
 
+def guess(name: Any, names: Iterable[Any]) -> str:
+    """A question about the name that comes close, or nothing."""
+    known = {str(path[0] if isinstance(path, tuple) else path): path for path in names}
+    close = difflib.get_close_matches(str(name), known, n=1)
+    found = [known[text] for text in close]
+    return "".join(f"Did you mean {(p[0] if isinstance(p, tuple) else p)!r}? " for p in found)
+
+
+def _check_names(
+    nodes: Mapping[Path, Node], inputs: Iterable[str], outputs: Mapping[str, Source]
+) -> None:
+    """Refuse a name that two of the layers, inputs and outputs have."""
+    owners: dict[Any, str] = {path[0]: layer_at(path, node) for path, node in nodes.items()}
+    for kind, ports in (("an input", inputs), ("an output", outputs)):
+        for port in ports:
+            if port in owners:
+                raise ParameterError(
+                    f"port {port!r}, {kind} of the net,",
+                    f"must have a name of its own, got that of {owners[port]}",
+                    way_out="Rename one of the two; an edge to a layer is written with its name, "
+                    "without NetPort.",
+                )
+            owners[port] = f"{kind} of the net"
+
+
 def wire(nodes: Mapping[Path, Node], edges: Sequence[Edge]) -> Wiring:
     """Who feeds whom. Errors name both sides of what does not fit."""
     board = _Board(nodes)
@@ -187,11 +218,15 @@ def wire(nodes: Mapping[Path, Node], edges: Sequence[Edge]) -> Wiring:
     except graphlib.CycleError as error:
         circle = " → ".join(map(board.layer, error.args[1]))
         raise ParameterError(
-            f"the layers feed each other in a circle: {circle}. Take one of these edges out."
+            "the layers",
+            f"feed each other in a circle: {circle}",
+            way_out="Take one of these edges out.",
         ) from None
     outputs = board.all_outputs()
     if not outputs:
         raise ParameterError(
-            "the net has no output: every one is muted. Leave out one of the edges to None."
+            "the net has no output: every one is muted",
+            way_out="Leave out one of the edges to None.",
         )
+    _check_names(nodes, board.inputs, outputs)
     return Wiring({path: nodes[path] for path in order}, feeds, tuple(board.inputs), outputs)

@@ -18,7 +18,6 @@ from lrnorm.onnx.cutting import Cut, Level, Norm, cut
 from lrnorm.onnx.graph import Model, Scope, copied, free, scopes, with_data
 from lrnorm.onnx.segments import (
     TYPES,
-    AxisNormalization,
     OnnxSegment,
     Sizes,
     Value,
@@ -232,9 +231,9 @@ def _layer(norm: Norm, value: Value, batch: int | None) -> Any:
     """The layer that an LRN of this value is."""
     spec = norm.spec
     if not value.batched:
-        return AxisNormalization(spec, 1, batch == 1)
+        return LocalResponseNormalizationLayer._along(spec, 1, batch == 1)
     if value.sizes is None or len(value.sizes) != 4 or spec.before == spec.after == 0:
-        return AxisNormalization(spec)
+        return LocalResponseNormalizationLayer._along(spec, 0, True)
     return LocalResponseNormalizationLayer(
         alpha=norm.alpha,
         beta=spec.beta,

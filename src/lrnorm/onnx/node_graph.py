@@ -13,45 +13,15 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, ver
 
 from lrnorm._layers.facts import Facts, Leaf, Path, Shape
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
+from lrnorm._report.rendering import Arrow, Box, Drawing
 from lrnorm._spec.errors import ParameterError
-from lrnorm.net.nodes import Elementwise
+from lrnorm.net.functions import SAYABLE, Elementwise, joining_axis, rule_of
 from lrnorm.net.ports import Source, named
-from lrnorm.net.rendering import Arrow, Box, Drawing
 from lrnorm.onnx.attributes import IR_VERSION, OPSET, in_onnx_words, to_onnx
 from lrnorm.onnx.graph import all_reads, free, graphs_of, scopes
-from lrnorm.onnx.segments import AxisNormalization, OnnxSegment, parsed
+from lrnorm.onnx.segments import OnnxSegment, parsed
 
 _BATCH = "batch"
-
-# Functions that act alike on one example and on a batch, by the names they go by in their library.
-_OPERATORS = {
-    "abs": "Abs",
-    "absolute": "Abs",
-    "negative": "Neg",
-    "neg": "Neg",
-    "exp": "Exp",
-    "log": "Log",
-    "sqrt": "Sqrt",
-    "tanh": "Tanh",
-    "sin": "Sin",
-    "cos": "Cos",
-    "relu": "Relu",
-    "sigmoid": "Sigmoid",
-    "reciprocal": "Reciprocal",
-    "floor": "Floor",
-    "ceil": "Ceil",
-    "add": "Add",
-    "subtract": "Sub",
-    "sub": "Sub",
-    "multiply": "Mul",
-    "mul": "Mul",
-    "divide": "Div",
-    "true_divide": "Div",
-    "truediv": "Div",
-    "maximum": "Max",
-    "minimum": "Min",
-}
-_LIBRARIES = ("numpy", "builtins", "operator", "_operator", "torch", "jax")
 
 
 def model_of(facts: Facts) -> ModelProto:
@@ -187,16 +157,18 @@ class _Writer:
         if isinstance(layer, OnnxSegment):
             return parsed(layer.model)
         if isinstance(layer, LocalResponseNormalizationLayer):
+            if layer.input is None:  # it came as one node
+                return _single("LRN", 1, in_onnx_words(layer.spec))
             written = to_onnx(layer)
             return _loose(written) if len(written.graph.node) == 1 else written
-        if isinstance(layer, AxisNormalization):
-            return _single("LRN", 1, in_onnx_words(layer.spec))  # it came as one
         links = self.into[path]
         function = layer.function if isinstance(layer, Elementwise) else layer
-        operator = _operator_of(function)
+        rule = rule_of(function)
         ranks = {len(link.shape) for link in links if link.shape is not None}
-        if operator is not None and len(ranks) < 2:
-            return _single(operator, len(links))
+        if rule is not None and rule.operator is not None and len(ranks) < 2:
+            axis = joining_axis(function)
+            words = {"axis": axis + (axis >= 0)} if rule.joins else {}
+            return _single(rule.operator, len(links), words, rule.times)
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(layer, torch.nn.Module):
             raise self._refusal(path, leaf, f"{leaf.type} {layer!r} has no word in it")
@@ -212,7 +184,7 @@ class _Writer:
         return ParameterError(
             f"layer {named(path)} ({leaf.type}) cannot be said in ONNX: {reason}. A NodeGraph "
             "takes layers of lrnorm, ONNX segments, torch.nn.Modules for an input of known shape, "
-            f"and functions of one meaning for an example and a batch: {', '.join(_OPERATORS)}."
+            f"and functions of one meaning for an example and a batch: {', '.join(SAYABLE)}."
         )
 
     def _add(self, path: Path, part: ModelProto) -> None:
@@ -276,17 +248,10 @@ def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
     return new
 
 
-def _operator_of(function: Any) -> str | None:
-    """The operator that a function is, if it is one of those that everybody has."""
-    home = (getattr(function, "__module__", None) or type(function).__module__).split(".")[0]
-    name = getattr(function, "__name__", "")
-    return _OPERATORS.get(name) if home in _LIBRARIES else None
-
-
-def _single(operator: str, inputs: int, words: Any = None) -> ModelProto:
+def _single(operator: str, inputs: int, words: Any = None, times: int = 1) -> ModelProto:
     names = [f"Input{i}" for i in range(inputs)]
     taken, given = ([ValueInfoProto(name=name) for name in some] for some in (names, ["Output"]))
-    node = helper.make_node(operator, names, ["Output"], name=operator, **(words or {}))
+    node = helper.make_node(operator, names * times, ["Output"], name=operator, **(words or {}))
     graph = helper.make_graph([node], operator, taken, given)
     return _loose(helper.make_model(graph, ir_version=IR_VERSION))
 

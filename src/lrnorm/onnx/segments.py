@@ -1,4 +1,4 @@
-"""The layers of a loaded model: what runs in ONNX Runtime, and LRNs of any rank."""
+"""The parts of a loaded model that run in ONNX Runtime, as layers of a net."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ import numpy as np
 from onnx import ModelProto, helper, numpy_helper
 
 from lrnorm._fronts.config import show_config
-from lrnorm._function.dispatch import local_response_norm, local_response_norm_vjp
-from lrnorm._layers.facts import Leaf, Shape
+from lrnorm._layers.evaluation import Run
+from lrnorm._layers.facts import Leaf, Shape, contradict, is_known
 from lrnorm._spec.errors import KindError, MissingDependencyError, ShapeError
-from lrnorm._spec.spec import LRNSpec
-from lrnorm.net.nodes import Node, Run, Shapes, register, rules_of_any, same_shape
-from lrnorm.net.shapes import contradict, is_known
+from lrnorm.net.nodes import Node, Shapes, register, rules_of_any
 from lrnorm.onnx.graph import SMALL, scopes
 
 # ONNX Runtime's name of a type → NumPy's.
@@ -241,41 +239,3 @@ class SegmentNode(Node):
             "ONNX Runtime computes no gradients. Build the net of layers that have one, or feed "
             "tensors without one: x.detach()."
         )
-
-
-@dataclass(frozen=True)
-class AxisNormalization:
-    """y = x * (bias + scale * Σ x²) ** -beta along one axis of an example of any rank: an LRN node
-    whose input is not (channels, height, width)."""
-
-    spec: LRNSpec
-    axis: int = 0
-    batch: bool = True  # whether a batch puts an axis before the others
-
-    def __call__(self, x: Any) -> Any:
-        return local_response_norm(x, spec=self.spec, axis=self.axis)
-
-
-@register(AxisNormalization)
-class AxisNormalizationNode(Node):
-    """One axis further in a batch."""
-
-    layer: AxisNormalization
-    inputs = ("Input",)
-
-    def leaf(self) -> Leaf:
-        numbers = [getattr(self.layer.spec, name) for name in LRNSpec.__dataclass_fields__]
-        return Leaf(self.layer, self.type, {"spec": numbers, "axis": self.layer.axis})
-
-    def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
-        return same_shape(None, inputs, outputs)
-
-    def _axis(self, run: Run) -> int:
-        return self.layer.axis + (run.batched and self.layer.batch)
-
-    def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
-        return (local_response_norm(values[0], spec=self.layer.spec, axis=self._axis(run)),)
-
-    def vjp(self, values: Sequence[Any], grads: Sequence[Any], run: Run) -> tuple[Any, ...]:
-        spec = self.layer.spec
-        return (local_response_norm_vjp(*values, *grads, spec=spec, axis=self._axis(run)),)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrnorm._layers.facts import Facts, Path, Shape, shape_text
-from lrnorm.net.rendering import Arrow, Box, Drawing
+from lrnorm._report.rendering import Arrow, Box, Drawing
 
 
 def drawn(facts: Facts, depth: int | None) -> Drawing:
