@@ -204,7 +204,7 @@ def test_what_onnx_cannot_say_is_named():
         return x
 
     net = NetChain({"block": NetChain({"own": own})})
-    text = re.escape("layer 'block' / 'own' (function) cannot be said in ONNX: ")
+    text = re.escape("layer 'block' / 'own' (own) cannot be said in ONNX: ")
     for name in ("NodeGraph", "node_graph_plot"):
         with pytest.raises(ParameterError, match=text):
             information(net, name)
@@ -220,7 +220,7 @@ def test_what_onnx_cannot_say_is_named():
 @pytest.mark.parametrize("name", ["MXNetNodeGraph", "mx_net_node_graph", "MXNetNodeGraphPlot"])
 def test_the_name_in_wolfram_leads_to_ours(name):
     ours = "NodeGraphPlot" if name.endswith("Plot") else "NodeGraph"
-    text = f"there is no property {name!r}: the graph of elementary operations is {ours!r} here"
+    text = f"there is no property {name!r}. The graph of elementary operations is {ours!r} here"
     with pytest.raises(ParameterError, match=text):
         information(NORM, name)
 

@@ -118,7 +118,7 @@ input=(5, 1, 1))
         """The layer of an LRN node: along `axis` of an example of any rank, which stands one
         further in a batch if `in_batch` says so."""
         layer = cls.__new__(cls)
-        before, after = spec.before, spec.after
+        before, after = spec.ends(0) if spec.numbers is None else spec.numbers[3:]
         layer.__dict__.update(
             alpha=spec.scale * (before + after + 1),
             beta=spec.beta,
@@ -355,7 +355,7 @@ input=(5, 1, 1))
         return verb(fronts[0], axis, *(one.value for one in given))
 
 
-def _restored(kind: type[Any], attributes: dict[str, Any]) -> Any:
+def _restored(kind: Any, attributes: dict[str, Any]) -> Any:
     layer = kind.__new__(kind)
     layer.__dict__.update(attributes)
     return layer

@@ -37,7 +37,7 @@ def load(model: Model, *, intra_op_num_threads: int | None = None) -> NetGraph:
     ports, without the batch axis, and takes one example or a batch as any net does; a model that
     is fixed to one example runs once for each. An LRN goes by the name that `specs` gives it, and
     the rest is cut into "segment1", "segment2", …, one for each number of LRNs on the longest way
-    there. LRNs compute in the type of their input, any float, along axis 1 of any rank; windows of
+    there. An output that is also an input goes by the name `NAME/given`. LRNs compute in the type of their input, any float, along axis 1 of any rank; windows of
     even width, which ONNX Runtime refuses, are as the standard has them.
 
     `intra_op_num_threads` is how many threads a session of ONNX Runtime uses: None for as many as
@@ -127,7 +127,10 @@ class _Builder:
                 ends[norm.result] = name
         order = {NetPort(name): i for i, name in enumerate(self.parts.inputs)}
         edges.sort(key=lambda edge: order.get(edge[0], len(order)))  # ports as the model has them
-        edges += [(ends[value], NetPort(name)) for name, value in self.parts.outputs.items()]
+        edges += [  # an output that is an input besides goes by the name of its copy
+            (ends[value], NetPort(value if name in self.parts.inputs else name))
+            for name, value in self.parts.outputs.items()
+        ]
         examples = {name: example_of(self.values[name]) for name in self.parts.inputs}
         return NetGraph(layers, edges, input=examples)
 
