@@ -73,7 +73,12 @@ def test_sizes_are_inferred_through_segments():
     assert table.count("7 × 4 × 5") == 5
     with pytest.raises(ShapeError, match=r"shapes clash: .* \(6, None, None\)"):
         load(deep()).replace(input=(6, None, None))
-    with pytest.raises(ShapeError, match=re.escape("port 'x' expects an array of rank 3, (channels, height, width) = (7, None, None)")):
+    with pytest.raises(
+        ShapeError,
+        match=re.escape(
+            "port 'x' expects an array of rank 3, (channels, height, width) = (7, None, None)"
+        ),
+    ):
         load(deep())(sample(6, 4, 5))
 
 

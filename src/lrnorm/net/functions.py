@@ -218,11 +218,8 @@ def written(function: Any) -> str:
     home = getattr(function, "__module__", None) or ""
     if home.split(".")[0] in _LIBRARIES and name:
         return f"{_SHORT.get(home, f'{home}.')}{name}"
-    return (
-        getattr(function, "__qualname__", name)
-        if isinstance(function, FUNCTIONS)
-        else repr(function)
-    )
+    own = getattr(function, "__qualname__", name) if isinstance(function, FUNCTIONS) else None
+    return own or repr(function)
 
 
 @dataclass(frozen=True, repr=False)
