@@ -44,6 +44,7 @@ TABLE: dict[str, tuple[str, str, str, str, str]] = {
     "tensorflow": ("depth_radius alpha beta bias", "radius", "", "1", "5 1 .5 1"),
     "tensorrt": ("windowSize alpha beta k", "width", "-", "n", "! ! ! !"),
     "torch": ("size alpha beta k", "width", "L", "n", "! 1e-4 .75 1"),
+    "torch7": ("size alpha beta k", "width", "-", "n", "! 1e-4 .75 1"),
     "tvm": ("nsize alpha beta knorm", "width", "-", "n", "! 1e-4 .75 2"),
     "wolfram": ("channel_window_size alpha beta bias", "radius", "", "n", "2 1 .5 1"),
 }

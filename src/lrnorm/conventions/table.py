@@ -417,6 +417,15 @@ ROWS: dict[str, Row] = {
         call="torch.nn.LocalResponseNorm(size=$size, alpha=$alpha, beta=$beta, k=$k)",
         source="torch/nn/functional.py, local_response_norm",
     ),
+    "torch7": Row(
+        title="Torch7",
+        words=_SIZE_K,
+        defaults=_USUAL,
+        measure=WIDTH_ODD,
+        axis="the third from the last of (C, H, W) and (N, C, H, W)",
+        call="nn.SpatialCrossMapLRN($size, $alpha, $beta, $k)",
+        source="torch/nn, SpatialCrossMapLRN.lua",
+    ),
     "tvm": Row(
         title="TVM",
         words=("nsize", "alpha", "beta", "knorm"),

@@ -142,10 +142,10 @@ def _reader(source: Source) -> Reader:
     for reader in READERS.values():
         if any(source.path.name.lower().endswith(ending) for ending in reader.endings):
             return reader
-    kind = "folder" if source.is_folder else "file" if len(source.data) else "empty file"
+    kind = "a folder" if source.is_folder else "a file" if len(source.data) else "an empty file"
     raise FileError(
         str(source.path),
-        f"is a {kind} of no format that is read",
+        f"is {kind} of no format that is read",
         way_out="lrnorm.models.formats() lists the formats.",
     )
 

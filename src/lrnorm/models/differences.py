@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -88,8 +89,9 @@ def _by_name(
 
 
 def _last_part(name: str) -> str:
-    """norm1 of net/norm1:0 and of net.norm1."""
-    return name.split(":")[0].replace(".", "/").rsplit("/", 1)[-1].lower()
+    """norm1 of net/norm1:0, of net.norm1 and of norm1_cast_fp16, as coremltools calls it."""
+    last = name.split(":")[0].replace(".", "/").rsplit("/", 1)[-1].lower()
+    return re.sub(r"_cast_fp(16|32)$", "", last)
 
 
 def _in_order(lefts: list[Found], rights: list[Found]) -> Pairs:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lrnorm.models.source import DamagedError, decimal32, unpack
 
-MOST_TABLES = 2_000_000  # visited in one file
+MOST_TABLES = 300_000  # visited in one file
 
 
 class Buffer:

@@ -15,7 +15,7 @@ from typing import Any
 from lrnorm.models.source import MIB, DamagedError
 
 MOST_BYTES = 2048 * MIB  # of one variable, unpacked
-MOST_ELEMENTS = 2_000_000
+MOST_ELEMENTS = 1_000_000
 DEEPEST = 40
 SMALL = 64  # numbers: larger arrays are weights
 

@@ -57,8 +57,7 @@ _KNOWN = dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), LENGTH) | {1: VARINT,
 _TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 _FLOAT, _INT = 1, 2  # AttributeProto.type
 
-MOST_FOUND = 100_000  # a function is listed once for each call, so few bytes can name many
-MOST_VISITED = 2_000_000
+MOST_EXPANDED = 20_000  # nodes of functions: one is listed for each call, so few bytes name many
 _ONNX = ("", "ai.onnx")
 
 
@@ -87,7 +86,8 @@ class _Walk:
         self.functions = {self._key(f, "name"): f for f in messages(model, "function")}
         self.found: dict[str, Found] = {}
         self.operators: Counter[str] = Counter()
-        self.visited = 0
+        self.expanded = 0
+        self.numbers: dict[str, int] = {}  # path → the last number given to it
         for graph in messages(model, "graph"):
             self._nodes(messages(graph, "node"), "", None, {}, graph, frozenset())
 
@@ -109,9 +109,9 @@ class _Walk:
     ) -> None:
         if len(inside) > 40 or prefix.count("/") > 100:
             raise DamagedError("it has too many graphs inside each other")
-        self.visited += len(nodes)
-        if self.visited > MOST_VISITED or len(self.found) > MOST_FOUND:
-            raise DamagedError(f"it has more than {MOST_VISITED} nodes")
+        self.expanded += len(nodes) if inside else 0
+        if self.expanded > MOST_EXPANDED:
+            raise DamagedError(f"its functions expand to more than {MOST_EXPANDED} nodes")
         infos = {**outer, **{str(scalar(i, "name", "")): i for i in messages(graph, "info")}}
         holders = [node for node in nodes if self._holds(node)]
         for node in nodes:
@@ -129,7 +129,7 @@ class _Walk:
                     inner, f"{prefix}{label}/", {**defaults, **attributes}, {}, {}, inside | {key}
                 )
             elif self._is_lrn(node):
-                path = _free(prefix + label, self.found)
+                path = self._free(prefix + label)
                 value = str(next(iter(node.get("input", ())), ""))
                 self.found[path] = _lrn(path, attributes, *_kind(infos.get(value, {})))
             for attribute in messages(node, "attribute"):
@@ -140,6 +140,15 @@ class _Walk:
                     self._nodes(
                         messages(g, "node"), f"{prefix}{label}/{part}/", given, infos, g, inside
                     )
+
+    def _free(self, path: str) -> str:
+        """The path, numbered where another node has it already."""
+        name, number = path, self.numbers.get(path, 1)
+        while name in self.found:
+            number += 1
+            name = f"{path} ({number})"
+        self.numbers[path] = number
+        return name
 
     def _is_lrn(self, node: Record) -> bool:
         return scalar(node, "op_type") == "LRN" and scalar(node, "domain", "") in _ONNX
@@ -161,13 +170,6 @@ def _labels(nodes: list[Record]) -> list[str]:
     ]
     times = Counter(names)
     return [n if times[n] == 1 else f"{n}:{o}" for n, o in zip(names, outputs, strict=True)]
-
-
-def _free(path: str, taken: Mapping[str, Any]) -> str:
-    name, i = path, 2
-    while name in taken:
-        name, i = f"{path} ({i})", i + 1
-    return name
 
 
 def _resolved(node: Record, given: Mapping[str, Record] | None) -> dict[str, Record]:

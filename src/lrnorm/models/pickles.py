@@ -15,7 +15,7 @@ from typing import IO, Any
 from lrnorm.models.found import one_line
 from lrnorm.models.source import DamagedError
 
-MOST_INSTRUCTIONS = 5_000_000
+MOST_INSTRUCTIONS = 3_000_000
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from lrnorm.models.source import DamagedError
 from lrnorm.models.wire import Record
 
 DEEPEST = 100
-MOST_FIELDS = 5_000_000
+MOST_FIELDS = 3_000_000
 
 _TOKEN = re.compile(
     r"""(?:[\s,;]++|\#[^\n]*+)*+

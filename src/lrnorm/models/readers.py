@@ -69,7 +69,7 @@ READERS: dict[str, Reader] = {
     "tensorflow_text": Reader(
         "TensorFlow graph", tensorflow.is_text, tensorflow.read_text, (".pbtxt",)
     ),
-    "caffe_text": Reader("Caffe net", caffe.is_text, caffe.read_text, (".prototxt", ".pt.txt")),
+    "caffe_text": Reader("Caffe net", caffe.is_text, caffe.read_text, (".prototxt",)),
     "darknet": Reader("Darknet net", darknet.is_cfg, darknet.read, (".cfg",)),
     "tensorflow_saved": Reader(
         "TensorFlow SavedModel", tensorflow.is_saved, tensorflow.read_saved, ()

@@ -19,7 +19,7 @@ from lrnorm.models.found import Found, ModelFile, lrn, unreadable
 from lrnorm.models.source import DamagedError, Source, unpack
 
 DEEPEST = 120
-MOST_OBJECTS = 2_000_000
+MOST_OBJECTS = 1_000_000
 
 # Class → the convention whose rules it follows.
 _LAYERS = {

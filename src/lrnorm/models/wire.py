@@ -19,7 +19,7 @@ Span = tuple[int, int]
 Schema = Mapping[int, tuple[str, Any]]
 Record = dict[str, list[Any]]
 
-MOST_FIELDS = 5_000_000  # in one file
+MOST_FIELDS = 3_000_000  # in one file
 DEEPEST = 40  # messages inside messages
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 

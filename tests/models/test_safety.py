@@ -1,0 +1,292 @@
+"""Hostile and damaged files: one line that says so, nothing run, nothing outside opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import model_files
+import pytest
+from model_files import DATA
+from model_seeds import SEEDS
+
+from lrnorm import FileError, KindError, models
+
+
+def refused(path: Any) -> str:
+    """The text of the FileError: one line."""
+    with pytest.raises(FileError) as caught:
+        models.find(path)
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 700
+    return text
+
+
+# What is not run
+
+
+class Evil:
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> Any:
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_is_not_run(save: Any, tmp_path: Path, protocol: int) -> None:
+    command = f"touch {tmp_path}/owned"
+    data = pickle.dumps({"model": Evil(command)}, protocol=protocol)
+    path = tmp_path / "net.pkl"
+    path.write_bytes(data)
+    assert b"system" in data
+    if protocol >= 2:
+        assert models.find(path) == []
+    archive = tmp_path / "net.pt"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("net/data.pkl", data)
+    assert models.find(archive) == []
+    assert not (tmp_path / "owned").exists()
+
+
+def test_no_module_named_in_a_pickle_is_imported(save: Any) -> None:
+    script = (
+        "import sys, lrnorm.models; lrnorm.models.find(sys.argv[1]);"
+        "assert 'antigravity' not in sys.modules"
+    )
+    path = save("net.pkl", b"\x80\x02cantigravity\nopen\n.")
+    subprocess.run([sys.executable, "-c", script, path], check=True)
+
+
+def test_a_lambda_is_not_unmarshalled(tmp_path: Path) -> None:
+    code = {"class_name": "__lambda__", "config": {"code": "AAAA local_response_norm"}}
+    layer = {"class_name": "Lambda", "config": {"name": "hidden", "function": code}}
+    config = model_files.keras_config(layer)
+    [found] = models.find(model_files.keras_archive(tmp_path / "net.keras", config))
+    assert found.spec is None and "code that is not run" in found.remarks[0].text
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '<?xml version="1.0"?><!DOCTYPE net [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;">]>'
+        "<net><layers>&b;</layers></net>",
+        '<?xml version="1.0"?><!DOCTYPE net SYSTEM "http://localhost/x.dtd"><net/>',
+        '<?xml version="1.0"?><!DOCTYPE net [<!ENTITY x SYSTEM "file:///etc/passwd">]><net>&x;</net>',
+    ],
+)
+def test_xml_entities_and_document_types_are_refused(save: Any, document: str) -> None:
+    pytest.importorskip("defusedxml")
+    assert "is not a readable OpenVINO IR: " in refused(save("net.xml", document))
+
+
+# What is not opened
+
+
+def package(folder: Path, path: str) -> Path:
+    folder.mkdir()
+    entries = {"a": {"path": path}}
+    manifest = {"itemInfoEntries": entries, "rootModelIdentifier": "a"}
+    (folder / "Manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize("path", ["../../outside.mlmodel", "/etc/hostname", "a/../../../outside"])
+def test_a_manifest_cannot_leave_its_package(tmp_path: Path, path: str) -> None:
+    (tmp_path / "outside.mlmodel").write_bytes((DATA / "nn.mlmodel").read_bytes())
+    assert "outside its own folder" in refused(package(tmp_path / "m.mlpackage", path))
+
+
+def test_a_link_to_the_outside_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes((DATA / "ov.bin").read_bytes())
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "net.xml").write_bytes((DATA / "ov.xml").read_bytes())
+    (folder / "net.bin").symlink_to(secret)
+    pytest.importorskip("defusedxml")
+    assert "outside its own folder" in refused(folder / "net.xml")
+
+
+def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    assert "must be a file or a folder" in refused(tmp_path / "pipe.onnx")
+    assert "must be a file or a folder" in refused("/dev/zero")
+
+
+# What is bounded
+
+
+def deep(opening: str, closing: str, count: int = 200_000) -> str:
+    return opening * count + closing * count
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("net.prototxt", "layer { " + deep("a { ", "} ")),
+        ("net.pbtxt", 'node { op: "LRN" ' + deep("a { ", "} ")),
+        ("net.json", '{"nodes": ' + deep("[", "]") + ', "op": 1}'),
+        ("net.keras.json", '{"class_name": 1, "config": ' + deep("[", "]") + "}"),
+    ],
+)
+def test_depth_is_bounded(save: Any, name: str, text: str) -> None:
+    assert "is not a readable" in refused(save(name, text))
+
+
+def test_depth_of_binary_formats_is_bounded(save: Any) -> None:
+    data = b"lrn"
+    for _ in range(60):  # a pipeline inside a pipeline
+        data = model_files.message((1, 1), (202, model_files.message((1, data))))
+    assert "inside each other" in refused(save("net.mlmodel", data))
+    out = model_files.Torch7()
+    out.value(1)
+    table = b"\x03\0\0\0%c\0\0\0\x01\0\0\0"
+    nested = b"".join(table % (i + 1) for i in range(200)) + bytes(out.out)
+    assert "inside each other" in refused(save("net.t7", nested))
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "net.keras", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("metadata.json", "{}")
+        with file.open("config.json", "w") as entry:
+            for _ in range(70):
+                entry.write(bytes(2**20))
+    assert "more than 64 MiB" in refused(tmp_path / "net.keras")
+
+
+def test_a_flatbuffer_whose_offsets_meet_is_bounded(save: Any) -> None:
+    """Many operators in many subgraphs, all the same table: small file, endless work."""
+    import struct
+
+    count = 3000
+    # A vector of subgraphs that are one table, whose vector of operators is one table.
+    out = bytearray(struct.pack("<I4s", 16, b"TFL3") + bytes(8))
+    table = len(out)
+    out += struct.pack("<iHHHHHH", -8 + 12, 0, 0, 0, 0, 0, 0)
+    del out[table:]
+    slots = struct.pack("<HHHHH", 10, 8, 0, 0, 4) + bytes(2)
+    out += slots  # slot 2 of the root: the subgraphs
+    out[0:4] = struct.pack("<I", len(out))
+    root = len(out)
+    out += struct.pack("<iI", root - table, 4)
+    vector = len(out)
+    graph = vector + 4 + 4 * count
+    out += struct.pack("<I", count)
+    out += b"".join(struct.pack("<I", graph + 12 - (vector + 4 + 4 * i)) for i in range(count))
+    out += struct.pack("<HHHHHH", 12, 8, 0, 0, 0, 4)  # slot 3 of a subgraph: the operators
+    out += struct.pack("<iI", 12, 4)
+    operators = len(out)
+    out += struct.pack("<I", count)
+    empty = operators + 4 + 4 * count
+    out += b"".join(struct.pack("<I", empty + 4 - (operators + 4 + 4 * i)) for i in range(count))
+    out += struct.pack("<HH", 4, 4) + struct.pack("<i", 4)
+    assert "more than 300000 tables" in refused(save("net.tflite", bytes(out)))
+
+
+def test_a_function_called_by_functions_does_not_multiply(save: Any) -> None:
+    """Each function calls the one before it many times: an LRN for each path would be listed."""
+    message = model_files.message
+    lrn = message((1, "x"), (2, "y"), (4, "LRN"))
+    functions = [message((1, "f0"), (7, lrn), (10, "d"))]
+    for level in range(1, 8):
+        call = message((1, "x"), (2, "y"), (4, f"f{level - 1}"), (7, "d"))
+        functions.append(message((1, f"f{level}"), *[(7, call)] * 40, (10, "d")))
+    graph = message((1, message((1, "x"), (2, "y"), (4, "f7"), (7, "d"))))
+    model = message((1, 8), (7, graph), *[(25, function) for function in functions])
+    assert "its functions expand to more than" in refused(save("net.onnx", model))
+
+
+@pytest.mark.slow
+def test_a_caffemodel_of_240_megabytes_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "net.caffemodel"
+    blob = os.urandom(2**20) * 38
+    layers = [
+        (
+            100,
+            model_files.message(
+                (1, f"fc{i}"), (2, "InnerProduct"), (7, model_files.field(5, blob))
+            ),
+        )
+        for i in range(6)
+    ]
+    with path.open("wb") as file:
+        for layer in layers:
+            file.write(model_files.field(*layer))
+        file.write(model_files.caffemodel())
+    assert path.stat().st_size > 230e6
+    script = (
+        "import resource, sys, lrnorm.models as m\n"
+        "assert [l.name for l in m.find(sys.argv[1])] == ['norm1']\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, path], check=True, capture_output=True, text=True
+    )
+    assert int(run.stdout) < 400 * 1024  # kilobytes
+
+
+# Damage
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_damaged_files_are_one_line(seed: str, tmp_path: Path) -> None:
+    """Cut short, a byte changed, a piece doubled or lost: results, or a FileError."""
+    try:
+        name, data = SEEDS[seed]()
+    except ImportError as error:
+        pytest.skip(f"{error.name} writes this file")
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert models.find(path)
+    rng = random.Random(seed)
+    for _ in range(150):
+        damaged = bytearray(data)
+        for _ in range(rng.randint(1, 4)):
+            at, size = rng.randrange(len(damaged) or 1), rng.randint(1, 9)
+            match rng.randrange(4):
+                case 0:
+                    del damaged[at:]
+                case 1:
+                    damaged[at : at + 1] = bytes([rng.randrange(256)])
+                case 2:
+                    damaged[at : at + size] = damaged[at : at + size] * 2
+                case _:
+                    del damaged[at : at + size]
+        path.write_bytes(damaged)
+        try:
+            models.find(path)
+        except FileError as error:
+            assert "\n" not in str(error)
+
+
+# Other bad input
+
+
+def test_a_file_that_is_not_there() -> None:
+    assert refused("nowhere.onnx") == "there is no file nowhere.onnx. Check its name and folder."
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "is a empty file of no format"),
+        (b"hello", "is a file of no format that is read"),
+        (bytes(1000), "is a file of no format that is read"),
+    ],
+)
+def test_foreign_files(save: Any, content: bytes, text: str) -> None:
+    assert text.replace("a empty", "an empty") in refused(save("thing", content))
+
+
+@pytest.mark.parametrize("thing", [5, b"bytes", None])
+def test_what_is_no_path(thing: Any) -> None:
+    with pytest.raises(KindError, match="the model must be a path"):
+        models.find(thing)
