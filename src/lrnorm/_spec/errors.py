@@ -10,7 +10,7 @@ An error is made of parts, and its text is made of them here alone:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 _NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "nothing"})()
@@ -62,7 +62,7 @@ class LRNormError(Exception):
         said = ": ".join((*self.where, said)) + (f", got {self.got}" if self.got else "")
         return f"{said if said[-1:] in tuple('.?!') else said + '.'} {self.way_out}".rstrip()
 
-    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...], dict[str, Any]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _unmade, (type(self),), self.__dict__
 
     def __repr__(self) -> str:
