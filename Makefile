@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SANITIZED := tests/core/test_accuracy.py tests/core/test_threads.py tests/function/test_function_arrays.py tests/fronts/test_memory.py
 
-.PHONY: demo test slow check lint docs site site-test bench instructions asan tsan triton clean
+.PHONY: demo test slow check lint docs site site-test bench instructions asan tsan triton fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -116,6 +116,12 @@ triton:
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$@/bin/python -m pip install --quiet '.[test,torch]' triton \
 	    -C build-dir=build/$@
 	TRITON_INTERPRET=1 .venv-$@/bin/python -P -m pytest -p no:cacheprovider tests/gpu
+
+# Every reader of model files, from its own small files on, ten minutes in total: build/fuzz.
+fuzz:
+	test -d .venv-$@ || $(PYTHON) -m venv .venv-$@
+	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$@/bin/python -m pip install --quiet atheris defusedxml h5py scipy flatbuffers
+	PYTHONPATH=src .venv-$@/bin/python tests/fuzz/run.py
 
 clean:
 	rm -rf build dist .venv .venv-*

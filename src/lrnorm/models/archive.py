@@ -29,6 +29,8 @@ class Archive:
 
     def read(self, name: str, limit: int = ENTRY_LIMIT) -> bytes:
         """The bytes of an entry, however many its header claims."""
+        if name not in self.entries:
+            raise DamagedError(f"it has no entry {name[:80]!r}")
         try:
             with self.zip.open(self.entries[name]) as file:
                 data = file.read(limit + 1)

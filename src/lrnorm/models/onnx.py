@@ -8,7 +8,6 @@ FunctionProto); the operator LRN-13: size required, alpha 1e-4, beta 0.75, bias 
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -67,9 +66,12 @@ def is_onnx(source: Source) -> bool:
 
 def read(source: Source) -> ModelFile:
     """The model as the package onnx sees it, or as it stands in the file."""
-    if importlib.util.find_spec("onnx") and importlib.util.find_spec("numpy"):
-        return _with_onnx(source)
-    return read_plainly(source)
+    plain = read_plainly(source)
+    try:
+        from lrnorm.onnx import graph
+    except ImportError:
+        return plain
+    return _with_onnx(source, plain, graph)
 
 
 def read_plainly(source: Source) -> ModelFile:
@@ -215,10 +217,9 @@ def _size(dimension: Record) -> int | str | None:
     return size
 
 
-def _with_onnx(source: Source) -> ModelFile:
+def _with_onnx(source: Source, plain: ModelFile, graph: Any) -> ModelFile:
     """The same with inferred shapes, and then the LRNs written out in other operators."""
-    plain = read_plainly(source)
-    from lrnorm.onnx import chains, graph
+    from lrnorm.onnx import chains
 
     proto, folder = graph.opened(source.path)
     inputs = {
