@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from lrnorm import xarray as xarray
     from lrnorm._fronts.config import set_num_threads as set_num_threads
     from lrnorm._fronts.config import show_config as show_config
-    from lrnorm._function.dispatch import local_response_norm as local_response_norm
-    from lrnorm._function.dispatch import local_response_norm_jvp as local_response_norm_jvp
-    from lrnorm._function.dispatch import local_response_norm_vjp as local_response_norm_vjp
     from lrnorm._function.explain import explain as explain
+    from lrnorm._function.functions import local_response_norm as local_response_norm
+    from lrnorm._function.functions import local_response_norm_jvp as local_response_norm_jvp
+    from lrnorm._function.functions import local_response_norm_vjp as local_response_norm_vjp
     from lrnorm._identify import identify as identify
     from lrnorm._layers.layer import (
         LocalResponseNormalizationLayer as LocalResponseNormalizationLayer,
@@ -69,9 +69,9 @@ _DEFINED_IN = {
     "explain": "lrnorm._function.explain",
     "identify": "lrnorm._identify",
     "information": "lrnorm._report.information",
-    "local_response_norm": "lrnorm._function.dispatch",
-    "local_response_norm_jvp": "lrnorm._function.dispatch",
-    "local_response_norm_vjp": "lrnorm._function.dispatch",
+    "local_response_norm": "lrnorm._function.functions",
+    "local_response_norm_jvp": "lrnorm._function.functions",
+    "local_response_norm_vjp": "lrnorm._function.functions",
     "options": "lrnorm._layers.options",
     "set_num_threads": "lrnorm._fronts.config",
     "show_config": "lrnorm._fronts.config",

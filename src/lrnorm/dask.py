@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from lrnorm._function import dispatch
+from lrnorm._function import functions
+from lrnorm._function.dispatch import Front, front_of
 from lrnorm._spec.errors import KindError, MissingDependencyError, OutputError, ShapeError
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 
@@ -51,7 +52,7 @@ def local_response_norm(x: da.Array, **parameters: Any) -> da.Array:
     >>> round(float(y[0, 0, 0, 0].compute()), 6)
     0.999955
     """
-    y: da.Array = dispatch.local_response_norm(_checked(x), **parameters)
+    y: da.Array = functions.local_response_norm(_checked(x), **parameters)
     return y
 
 
@@ -72,7 +73,7 @@ def local_response_norm_vjp(x: da.Array, g: Any, **parameters: Any) -> Any:
     >>> lrnorm.dask.local_response_norm_vjp(x, g, axis=0).compute().round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return dispatch.local_response_norm_vjp(_checked(x), g, **parameters)
+    return functions.local_response_norm_vjp(_checked(x), g, **parameters)
 
 
 def local_response_norm_jvp(x: da.Array, t: Any, **parameters: Any) -> da.Array:
@@ -88,7 +89,7 @@ def local_response_norm_jvp(x: da.Array, t: Any, **parameters: Any) -> da.Array:
     >>> lrnorm.dask.local_response_norm_jvp(x, t, axis=0).compute().round(4)
     array([0.351, 0.189, 0.027])
     """
-    dy: da.Array = dispatch.local_response_norm_jvp(_checked(x), t, **parameters)
+    dy: da.Array = functions.local_response_norm_jvp(_checked(x), t, **parameters)
     return dy
 
 
@@ -101,7 +102,7 @@ def _checked(x: Any) -> da.Array:
     )
 
 
-# The front: what _dispatch calls with a spec.
+# The front, which lrnorm._function calls with a spec.
 
 
 def forward(
@@ -255,10 +256,10 @@ def _normalize(
     *arrays: Any, verb: str, spec: LRNSpec, axis: int, options: dict[str, Any], keep: Any = ...
 ) -> Any:
     """One chunk, by the front of its own kind."""
-    return getattr(dispatch.front_of(arrays[0]), verb)(*arrays, spec, axis, **options)[keep]
+    return getattr(front_of(arrays[0]), verb)(*arrays, spec, axis, **options)[keep]
 
 
 def _totals(x: Any, g: Any, *, spec: LRNSpec, axis: int) -> Any:
-    front = cast(dispatch.Front, dispatch.front_of(x))
+    front = cast(Front, front_of(x))
     totals = front.parameter_gradients(x, g, spec, axis)
     return np.array([float(total) for total in totals.values()]).reshape((1,) * x.ndim + (3,))

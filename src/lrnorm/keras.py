@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lrnorm._fronts.window_sums import window_sum
-from lrnorm._function.dispatch import ALPHA, BETA, BIAS, NUMBERS, RADIUS, explain_foreign, spec_of
+from lrnorm._function.foreign_names import explain_foreign
+from lrnorm._function.keywords import ALPHA, BETA, BIAS, NUMBERS, RADIUS, spec_of
 from lrnorm._layers.options import learnable_names
 from lrnorm._spec.errors import KindError, MissingDependencyError, ParameterError, ShapeError
 from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis

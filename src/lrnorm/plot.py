@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lrnorm._function.dispatch import local_response_norm
+from lrnorm._function.functions import local_response_norm
 from lrnorm._spec.errors import FileError, KindError, MissingDependencyError, ShapeError
 from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any, cast
 
-from lrnorm._function import dispatch
+from lrnorm._function import functions
+from lrnorm._function.dispatch import Front, front_of
 from lrnorm._spec.errors import KindError, MissingDependencyError, OutputError, ShapeError
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 
@@ -47,7 +48,7 @@ def local_response_norm(
     >>> y.dims, y.values.round(4)
     (('time', 'channel'), array([[-1.4142, -0.6742,  0.    ,  0.6742,  1.4142]]))
     """
-    y: xr.DataArray = dispatch.local_response_norm(
+    y: xr.DataArray = functions.local_response_norm(
         da, axis=_axis(da, dim, parameters), **parameters
     )
     return y
@@ -70,7 +71,7 @@ def local_response_norm_vjp(
     >>> lrnorm.xarray.local_response_norm_vjp(x, g).values.round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return dispatch.local_response_norm_vjp(da, g, axis=_axis(da, dim, parameters), **parameters)
+    return functions.local_response_norm_vjp(da, g, axis=_axis(da, dim, parameters), **parameters)
 
 
 def local_response_norm_jvp(
@@ -89,7 +90,7 @@ def local_response_norm_jvp(
     array([0.351, 0.189, 0.027])
     """
     axis = _axis(da, dim, parameters)
-    dy: xr.DataArray = dispatch.local_response_norm_jvp(da, t, axis=axis, **parameters)
+    dy: xr.DataArray = functions.local_response_norm_jvp(da, t, axis=axis, **parameters)
     return dy
 
 
@@ -120,7 +121,7 @@ def _names(da: xr.DataArray) -> str:
     return ", ".join(map(repr, da.dims)) or "none, for it is one number"
 
 
-# The front: what _dispatch calls with a spec.
+# The front, which lrnorm._function calls with a spec.
 
 
 def forward(
@@ -170,8 +171,8 @@ def joined(pieces: Iterable[xr.DataArray], like: xr.DataArray) -> xr.DataArray:
     return _labelled(like, _front(like).joined((piece.data for piece in pieces), like.data))
 
 
-def _front(x: xr.DataArray) -> dispatch.Front:
-    return cast(dispatch.Front, dispatch.front_of(x.data))  # never lists, which have no front
+def _front(x: xr.DataArray) -> Front:
+    return cast(Front, front_of(x.data))  # never lists, which have no front
 
 
 def _labelled(x: xr.DataArray, values: Any) -> xr.DataArray:
@@ -184,7 +185,7 @@ def _fitted(other: Any, x: xr.DataArray, name: str) -> Any:
     """The array that goes with x's own."""
     if isinstance(other, xr.DataArray):
         other = _in_order(other, x, name)
-    front = dispatch.front_of(other, name)
+    front = front_of(other, name)
     if front is not _front(x) and not isinstance(getattr(x, "chunks", None), tuple):
         raise KindError(
             f"{name} must hold the kind of array that x holds, {_kind(x.data)}, got "

@@ -41,24 +41,36 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Any:
         ("--size 5 x.npy", "here --channel-window-size 2, or --convention torch --set size=5."),
         ("x.npy --size=5", "here --channel-window-size 2, or --convention torch --set size=5."),
         ("x.npy size=5", "there is no size: size is a width in PyTorch: here --channel-window-s"),
-        ("x.npy --size 4", "R, where the width is 2R + 1, or --convention torch --set size=4."),
-        ("x.npy --size 1", "R, where the width is 2R + 1, or --convention torch --set size=1."),
-        ("x.npy --size", "R, where the width is 2R + 1, or --convention torch --set size=VALUE."),
+        ("x.npy --size 4", "here --channel-window-size 2,1, or --convention torch --set size=4."),
+        ("x.npy --size 1", "a width in PyTorch: here --convention torch --set size=1."),
+        ("x.npy --size", "R, where size is 2R + 1, or --convention torch --set size=VALUE."),
         ("x.npy --local_size 7", "Caffe: here --channel-window-size 3, or --convention caffe --s"),
         ("x.npy --local-size 7", "there is no --local-size: local_size is a width in Caffe"),
         ("x.npy --nsize 3", "MXNet: here --channel-window-size 1, or --convention mxnet --set ns"),
         ("x.npy -n 5", "there is no -n: n is a width in the AlexNet paper, which does not divide"),
-        ("x.npy --depth-radius 2", "depth_radius is TensorFlow's word, which does not divide"),
-        ("x.npy --k 2.0", "k is called bias here: --bias 2.0."),
-        ("x.npy -k -1.5", "k is called bias here: --bias -1.5."),
-        ("x.npy --knorm 2", "knorm is called bias here: --bias 2."),
-        ("x.npy --kappa 1", "kappa is called bias here: --bias 1."),
-        ("x.npy --scale 0.2", "scale is alpha divided by the width of the window: here --alpha,"),
-        ("x.npy --before 2", "before is an end of the window: here --channel-window-size B,A."),
-        ("x.npy --after 2", "after is an end of the window: here --channel-window-size B,A."),
-        ("x.npy --dim time", "dim is called axis here: --axis N, a number."),
-        ("x.npy --channel-axis 1", "channel_axis is called axis here: --axis N, a number."),
-        ("x.npy --data-format NHWC", "--axis -1 for channels last, --axis 1 for channels first."),
+        ("x.npy --depth-radius 2", "depth_radius is a radius in TensorFlow, which does not divide"),
+        ("x.npy --k 2.0", "k is called bias: here --bias 2.0."),
+        ("x.npy -k -1.5", "k is called bias: here --bias -1.5."),
+        ("x.npy --knorm 2", "knorm is called bias: here --bias 2."),
+        ("x.npy --kappa 1", "kappa is called bias: here --bias 1."),
+        (
+            "x.npy --scale 0.2",
+            "divided by the window size: here --alpha scale * window size.",
+        ),
+        (
+            "x.npy --before 2",
+            "here --channel-window-size BEFORE,AFTER.",
+        ),
+        (
+            "x.npy --after 2",
+            "here --channel-window-size BEFORE,AFTER.",
+        ),
+        ("x.npy --dim time", "dim is a dimension by its name: here --axis NUMBER."),
+        ("x.npy --channel-axis 1", "channel_axis is called axis: here --axis 1."),
+        (
+            "x.npy --data-format NHWC",
+            "--axis -1 for channels last, 1 for (batch, channels, …).",
+        ),
         ("x.npy --channel_window_size 2", "write --channel-window-size 2."),
         ("x.npy --ChannelWindowSize 2", "write --channel-window-size 2."),
         ("x.npy --Alpha 2", "write --alpha 2."),
@@ -90,8 +102,9 @@ def test_following_the_hint_gives_what_was_meant(
     assert as_there is not None
     assert cli.main(["apply", "x.npy", "-o", "y.npy", *as_there[0].split()]) == 0
     np.testing.assert_array_equal(np.load("y.npy"), lrnorm.local_response_norm(x, spec=spec))
-    if radius := re.search(r"--channel-window-size (\d+)", hint):
-        assert (spec.before, spec.after) == (int(radius[1]),) * 2
+    if window := re.search(r"--channel-window-size ([\d,]+\d)|--channel-window-size (\d)", hint):
+        ends = [int(end) for end in (window[1] or window[2]).split(",")]
+        assert [spec.before, spec.after] == (ends * 2)[:2]
 
 
 def test_advice_for_python_is_given_in_options(

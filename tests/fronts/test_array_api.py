@@ -178,7 +178,7 @@ class _OnlyArray(_OnlyDLPack):
 
 @pytest.mark.parametrize(
     ("x", "way_out"),
-    [(_OnlyDLPack(), "pass numpy.from_dlpack(x)."), (_OnlyArray(), "pass numpy.asarray(x).")],
+    [(_OnlyDLPack(), "Pass numpy.from_dlpack(x)."), (_OnlyArray(), "Pass numpy.asarray(x).")],
 )
 def test_protocols_that_only_hand_data_over(x: Any, way_out: str) -> None:
     kind = type(x).__qualname__
@@ -197,7 +197,7 @@ def test_the_standard_does_not_vouch_for_everyone(module: str) -> None:
 def test_lists_do_not_smuggle_them_in() -> None:
     with refusal(
         KindError,
-        "array_api_strict._array_object.Array inside: for each such x, pass numpy.from_dlpack(x), "
+        "array_api_strict._array_object.Array inside: For each such x, pass numpy.from_dlpack(x), "
         "of a copy on the CPU if it lies elsewhere.",
     ):
         forward([strict(sample(3))], axis=0)
@@ -249,7 +249,7 @@ def test_cupy_need_not_say_that_it_follows(monkeypatch: pytest.MonkeyPatch) -> N
     assert forward((x > 0).view(kind), axis=0).dtype == np.float64
     with refusal(KindError, "g must be an array of cupy, as x is, got numpy.ndarray."):
         vjp(x, other, axis=0)
-    with refusal(KindError, "cupy.ndarray inside: for each such x, pass cupy.asnumpy(x)."):
+    with refusal(KindError, "cupy.ndarray inside: For each such x, pass cupy.asnumpy(x)."):
         forward([x], axis=0)
 
 

@@ -285,7 +285,7 @@ X = np.arange(14.0, dtype=np.float32).reshape(7, 2)
         (
             {"axis": 0, "alpha": 1.0, "spec": LRNSpec.divisive(1)},
             KindError,
-            "spec replaces alpha, beta, bias, channel_window_size: got spec and alpha. "
+            "spec replaces alpha, beta, bias, channel_window_size, got spec and alpha. "
             "Give one or the other.",
         ),
     ],
@@ -304,7 +304,7 @@ def test_the_same_words_of_refusal(
 def test_a_word_of_another_framework(front: Front, verb: str) -> None:
     x = front.array(X)
     name = {"forward": "", "jvp": "_jvp"}.get(verb, "_vjp")
-    with refusal(KindError, f"local_response_norm{name}() has no argument 'k': k is called bias"):
+    with refusal(KindError, f"local_response_norm{name}() has no argument 'k'. k is called bias"):
         verbs[verb](x, x, axis=0, k=2.0)
 
 

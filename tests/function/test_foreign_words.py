@@ -35,31 +35,45 @@ def refused(function: str, **words: Any) -> str:
         ),
         ("size", 4, "here channel_window_size=(2, 1), or lrnorm.torch.local_response_norm(x, 4)."),
         ("size", 1, "here spec=LRNSpec(…, before=0, after=0), or"),
-        ("local_size", 4, "here channel_window_size=(width - 1) // 2, a radius."),
-        ("size", "5", "here channel_window_size=(width - 1) // 2,"),
-        ("local_size", 7, "local_size is a width in Caffe: here channel_window_size=3, a radius."),
-        ("nsize", 3, "nsize is a width in MXNet: here channel_window_size=1, a radius."),
-        ("n", 5, "here channel_window_size=2, a radius, and alpha=alpha * 5, because"),
-        ("n", 4, "here channel_window_size=2, a radius, and alpha=alpha * 5, because"),
-        ("depth_radius", 5, "here channel_window_size=5, and alpha=alpha * 11, because TensorFlow"),
-        ("k", 2.0, "k is called bias here: bias=2.0."),
-        ("knorm", 2, "knorm is called bias here: bias=2."),
-        ("kappa", 1, "kappa is called bias here: bias=1."),
-        ("Alpha", 2.0, "write alpha=2.0."),
-        ("Beta", 2.0, "write beta=2.0."),
-        ("Bias", 2.0, "write bias=2.0."),
-        ("ChannelWindowSize", 3, "write channel_window_size=3."),
-        ("scale", 0.2, "scale is a number of LRNSpec: pass spec=LRNSpec(…)"),
-        ("before", 2, "pass channel_window_size=(before, after)"),
-        ("after", 2, "pass channel_window_size=(before, after)"),
-        ("dim", "time", "dim='time', a name, is for lrnorm.xarray.local_response_norm"),
-        ("channel_axis", -1, "write axis=-1."),
-        ("data_format", "channels_last", "write axis=-1 for channels last, axis=1 for channels"),
+        ("local_size", 4, "here channel_window_size=R, where local_size is 2R + 1."),
+        ("size", "5", "here channel_window_size=R, where size is 2R + 1, or"),
+        ("local_size", 7, "local_size is a width in Caffe: here channel_window_size=3."),
+        ("nsize", 3, "nsize is a width in MXNet: here channel_window_size=1."),
+        ("n", 5, "here channel_window_size=2 and alpha=alpha * 5."),
+        ("n", 4, "here channel_window_size=2 and alpha=alpha * 5."),
+        ("depth_radius", 5, "here channel_window_size=5 and alpha=alpha * 11."),
+        ("depth_radius", 2, "which does not divide alpha by the window size: here channel_w"),
+        (
+            "depth_radius",
+            "2",
+            "channel_window_size=depth_radius and alpha=alpha * window size.",
+        ),
+        ("k", 2.0, "k is called bias: here bias=2.0."),
+        ("knorm", 2, "knorm is called bias: here bias=2."),
+        ("kappa", 1, "kappa is called bias: here bias=1."),
+        ("Alpha", 2.0, "Alpha is Wolfram's spelling: here alpha=2.0."),
+        ("Beta", 2.0, "here beta=2.0."),
+        ("Bias", 2.0, "here bias=2.0."),
+        ("ChannelWindowSize", 3, "here channel_window_size=3."),
+        (
+            "scale",
+            0.2,
+            "divided by the window size: here alpha=scale * window size.",
+        ),
+        ("before", 2, "is one end of the window: here channel_window_size=(BEFORE, AFTER)."),
+        ("after", 2, "is one end of the window: here channel_window_size=(BEFORE, AFTER)."),
+        ("dim", "time", "here axis=NUMBER, or lrnorm.xarray.local_response_norm(x, dim='time')."),
+        ("channel_axis", -1, "channel_axis is called axis: here axis=-1."),
+        (
+            "data_format",
+            "channels_last",
+            "axis=-1 for channels last, 1 for (batch, channels, …).",
+        ),
     ],
 )
 def test_each_is_understood(function: str, word: str, value: Any, hint: str) -> None:
     message = refused(function, **{word: value})
-    assert message.startswith(f"{function}() has no argument {word!r}: ")
+    assert message.startswith(f"{function}() has no argument {word!r}. {word} is ")
     assert hint in message
 
 
@@ -72,10 +86,10 @@ def test_each_is_understood(function: str, word: str, value: Any, hint: str) -> 
     ],
 )
 def test_any_other_word_lists_ours(function: str, others: str) -> None:
-    known = f"it takes alpha, beta, bias, channel_window_size, spec, axis{others}."
+    known = f"It takes alpha, beta, bias, channel_window_size, spec, axis{others}."
     for word in ("colour", "radius"):
-        assert refused(function, **{word: 1}).endswith(f"has no argument {word!r}: {known}")
-    taken = re.search(r"it takes (.*)\.", known)
+        assert refused(function, **{word: 1}).endswith(f"has no argument {word!r}. {known}")
+    taken = re.search(r"It takes (.*)\.", known)
     assert taken is not None
     arrays = [X] if function == "local_response_norm" else [X, X]
     for word in taken[1].split(", "):  # each of them is one that it takes

@@ -317,7 +317,7 @@ def test_refusals(verb: str) -> None:
         call(x.astype("complex64"))
     with refusal(KindError, "for example x.astype('float32')."):
         call(x.astype("float8_e4m3fn"))
-    with refusal(KindError, "pass x.filled(0)"):
+    with refusal(KindError, "Pass x.filled(0)"):
         call(np.ma.masked_array(np.ones((5, 3, 3))))
     if verb != "forward":
         with refusal(ShapeError, "must have the shape of x, (2, 5, 3, 3), got (5, 3, 3)."):

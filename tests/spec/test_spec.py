@@ -101,7 +101,8 @@ def test_ends_have_no_upper_limit() -> None:
 
 def test_divisive() -> None:
     assert LRNSpec.divisive(3) == LRNSpec(1.0, 0.5, 9.0, None, None)
-    assert LRNSpec.divisive(-0.5).bias == 0.25
+    with pytest.raises(ParameterError, match=r"^sigma must be at least 0, got -0\.5\."):
+        LRNSpec.divisive(-0.5)
     for sigma in (True, "1", None):
         with refusal(KindError, f"sigma must be a finite real number, got {sigma!r}."):
             LRNSpec.divisive(sigma)  # type: ignore[arg-type]

@@ -1,11 +1,10 @@
-"""The front for CuPy and for any library of the array API standard (2023.12 or later): the formula
-in the standard's own operations, on the device where the array lies.
+"""The front for CuPy and for any library of the array API standard (2023.12 or later).
 
     y[c] = x[c] * (bias + scale * sum(x[j]**2 for j in c-before … c+after)) ** -beta
 
-Types of 16 and 32 bits are computed in float64 where the device has it, where no square and no
-power of theirs leaves the range. Numbers that would leave it carry an exponent of their own.
-`lrnorm.local_response_norm` comes here with such an array.
+The formula is written in the standard's own operations and runs on the device of the array.
+Dtypes of 16 and 32 bits are computed in float64 where the device has it: none of their squares
+and powers leaves its range. Numbers that would leave the range carry an exponent of their own.
 """
 
 from __future__ import annotations
@@ -16,29 +15,32 @@ from typing import Any
 
 import numpy as np
 
+from lrnorm._fronts.checks import (
+    FLOATS,
+    check_device,
+    check_out_dtype,
+    check_shape,
+    wrong_dtype,
+    wrong_kind,
+    wrong_request,
+)
 from lrnorm._fronts.scaled import Numbers, Plain, Scaled
 from lrnorm._fronts.window_sums import window_sum
-from lrnorm._spec.errors import KindError, OutputError, ParameterError, ShapeError
+from lrnorm._spec.errors import OutputError, ParameterError
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 
 __all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
 
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-
-
-# Libraries
-
 
 def _namespace(x: Any) -> Any:
-    """The library of x. CuPy's own follows the standard as far as it is needed here, and does not
-    say so."""
+    """The library of x. CuPy follows the standard as far as needed here, without the attribute."""
     follows = getattr(x, "__array_namespace__", None)
     return follows() if follows else sys.modules.get("cupy")
 
 
 def _floating_dtypes(xp: Any, x: Any) -> tuple[bool, Any]:
-    """Whether the device of x has float64, and the default type there. Libraries that do not tell
-    are as NumPy."""
+    """True where the device of x has float64, and the default dtype there. A library that does not
+    say is taken to be like NumPy."""
     inquire = getattr(xp, "__array_namespace_info__", None)
     if inquire is None:
         return True, xp.float64
@@ -59,7 +61,7 @@ def _window_sum(v: Numbers, channels: int, before: int, after: int) -> Numbers:
 
 
 class _Terms:
-    """What the verbs have in common, in the type they are computed in."""
+    """The terms that the verbs share, in the dtype they are computed in."""
 
     def __init__(self, spec: LRNSpec, axis: int, x: Any, other: Any = None) -> None:
         xp = _namespace(x)
@@ -99,14 +101,12 @@ def _check_numbers(spec: LRNSpec, x: Any) -> None:
     for name in ("scale", "bias"):
         number = getattr(spec, name)
         if number and not 2.0**-149 <= abs(number) < 2.0**128:
-            raise ParameterError(
-                f"{name} must be 0 or a number that float32 can hold where the device has no "
-                f"float64, got {number!r} on {x.device}. Move x to another device."
-            )
+            rule = f"must be 0 or a number that float32 can hold, as {x.device} has no float64"
+            raise ParameterError(name, rule, value=number, way_out="Move x to another device.")
 
 
 def _stays_in_range(xp: Any, spec: LRNSpec, *arrays: Any) -> bool:
-    """Whether no intermediate number that counts can leave the range of the type computed in."""
+    """True where no intermediate number that matters can leave the range of the dtype."""
     numbers = [abs(number) for number in (spec.scale, spec.bias) if number]
     if not _floating_dtypes(xp, arrays[0])[0]:
         return False
@@ -124,7 +124,7 @@ def _lies_around_one(xp: Any, v: Any) -> bool:
     inside = (size < 2.0**60) & ((size > 2.0**-60) | (size == 0))
     try:
         return bool(xp.all(inside))
-    except (TypeError, ValueError, NotImplementedError):  # a lazy array, whose values are not known
+    except (TypeError, ValueError, NotImplementedError):  # the values of a lazy array are unknown
         return False
 
 
@@ -136,60 +136,31 @@ def _name(dtype: Any) -> str:
     return getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2]
 
 
-def _called(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
 def _floating(xp: Any, x: Any, name: str = "x") -> Any:
-    """x, if it is of a type that is computed; integers and booleans in the default type of the
-    library on that device, because the standard has no `x / 2` for them."""
-    if _name(x.dtype) in _FLOATS:
+    """x, if its dtype is computed; integers and booleans in the default dtype of the library on
+    that device, because the standard has no `x / 2` for them."""
+    if _name(x.dtype) in FLOATS:
         return x
     if xp.isdtype(x.dtype, ("bool", "integral")):
         return xp.astype(x, _floating_dtypes(xp, x)[1])
-    raise KindError(
-        f"{name} must hold float16, bfloat16, float32, float64, integers or booleans, "
-        f"got {x.dtype}. "
-        + (
-            f"Normalize the real and the imaginary part, or abs({name}), as the model means."
-            if xp.isdtype(x.dtype, "complex floating")
-            else f"Convert it first, for example with astype({name}, float32)."
-        )
-    )
+    is_complex = xp.isdtype(x.dtype, "complex floating")
+    raise wrong_dtype(name, x.dtype, is_complex=is_complex, conversion=f"astype({name}, float32)")
 
 
 def _requested(xp: Any, x: Any, dtype: Any) -> Any:
     name = dtype if isinstance(dtype, str) else _name(dtype)
-    wanted = getattr(xp, name, None) if name in _FLOATS else None
-    if wanted is None:
-        raise KindError(
-            f"dtype must be a floating-point type of {xp.__name__}, or its name, got {dtype!r}. "
-            "Use for example dtype='float32'."
-        )
-    if name == "float64" and not _floating_dtypes(xp, x)[0]:
-        raise KindError(
-            f"dtype must be a type that the device has, got {dtype!r} on {x.device}. "
-            "Use dtype='float32'."
-        )
-    return wanted
+    works = [each for each in FLOATS if hasattr(xp, each)]
+    if not _floating_dtypes(xp, x)[0]:
+        works.remove("float64")
+    if name not in works:
+        raise wrong_request(dtype, works)
+    return getattr(xp, name)
 
 
 def _check_is_of(xp: Any, value: Any, name: str) -> None:
     if _namespace(value) is not xp:
-        raise KindError(
-            f"{name} must be an array of {xp.__name__}, as x is, got {_called(type(value))}."
-        )
-
-
-def _check_out(xp: Any, out: Any, x: Any, dtype: Any) -> None:
-    _check_is_of(xp, out, "out")
-    if out.shape != x.shape or out.device != x.device:
-        raise OutputError(
-            f"out must have the shape and device of x, {x.shape} on {x.device}, "
-            f"got {out.shape} on {out.device}."
-        )
-    if out.dtype != dtype:
-        raise OutputError(f"out must have the dtype of the result, {dtype}, got {out.dtype}.")
+        rule = f"must be an array of {xp.__name__}, as x is"
+        raise wrong_kind(name, rule, value, "Convert it with the library's asarray first.")
 
 
 # Verbs
@@ -210,7 +181,10 @@ def forward(
     x = _floating(xp, source := x)
     result = x.dtype if dtype is None else _requested(xp, x, dtype)
     if out is not None:
-        _check_out(xp, out, source, result)
+        _check_is_of(xp, out, "out")
+        check_shape(source, out, "out")
+        check_device(source, out, "out")
+        check_out_dtype(out, result)
     terms = _Terms(spec, axis, x)
     y = xp.astype(terms.divided(terms.x).plain(), result, copy=False)
     if out is None:
@@ -218,10 +192,9 @@ def forward(
     try:
         out[...] = y
     except (TypeError, ValueError) as error:
-        raise OutputError(
-            f"out must be writable, got an array of {xp.__name__} that is not: {error}. "
-            "Leave it out for a new array."
-        ) from error
+        got = f"an array of {xp.__name__} that is not: {error}"
+        way_out = "Leave it out for a new array."
+        raise OutputError("out", "must be writable", got=got, way_out=way_out) from error
     return out
 
 
@@ -229,10 +202,8 @@ def _terms_of_two(x: Any, other: Any, name: str, spec: LRNSpec, axis: int | None
     xp = _namespace(x)
     axis = resolve_axis(axis, x.ndim)
     _check_is_of(xp, other, name)
-    if other.shape != x.shape:
-        raise ShapeError(f"{name} must have the shape of x, {x.shape}, got {other.shape}.")
-    if other.device != x.device:
-        raise KindError(f"{name} must be on the device of x, {x.device}, got {other.device}.")
+    check_shape(x, other, name)
+    check_device(x, other, name)
     return _Terms(spec, axis, _floating(xp, x), _floating(xp, other, name))
 
 

@@ -18,7 +18,7 @@ from lrnorm._spec.spec import is_integer
 
 
 def set_num_threads(n: int) -> None:
-    """Let each call use up to `n` threads, the calling one among them; at most 1024.
+    """Let each call use up to `n` threads, the calling thread among them; at most 1024.
 
     Results do not depend on it: the same bits come from any number of threads.
 
@@ -27,18 +27,18 @@ def set_num_threads(n: int) -> None:
     >>> import lrnorm
     >>> lrnorm.set_num_threads(2)
     """
-    if not is_integer(n):
-        raise KindError(f"the number of threads must be a positive integer, got {n!r}.")
-    if n < 1:
-        raise ParameterError(
-            f"the number of threads must be a positive integer, got {n!r}. "
-            "1 computes on the calling thread alone."
+    if not is_integer(n) or n < 1:
+        raise (ParameterError if is_integer(n) else KindError)(
+            "the number of threads",
+            "must be a positive integer",
+            value=n,
+            way_out="1 computes on the calling thread alone.",
         )
     _core.set_thread_count(min(int(n), 2**31 - 1))
 
 
 def show_config() -> dict[str, Any]:
-    """What this installation computes with: version, instruction sets, threads.
+    """The versions, instruction sets and threads that this installation computes with.
 
     >>> import lrnorm
     >>> lrnorm.show_config()["isa"] in lrnorm.show_config()["isa_available"]
@@ -63,8 +63,10 @@ def choose_isa(name: str) -> None:
     """Compute with this instruction set from now on; for tests."""
     if name not in _core.isa_names() or not _core.choose_isa(name):
         raise ParameterError(
-            f"LRNORM_ISA must be one of {', '.join(_core.isa_names())} on this processor, "
-            f"got {name!r}. Leave it unset for the best one."
+            "LRNORM_ISA",
+            f"must be one of {', '.join(_core.isa_names())} on this processor",
+            value=name,
+            way_out="Leave it unset for the best one.",
         )
 
 
@@ -73,8 +75,10 @@ def _read_environment() -> None:
     if threads:
         if not threads.strip().isdecimal() or int(threads) < 1:
             raise ParameterError(
-                f"LRNORM_NUM_THREADS must be a positive integer, got {threads!r}. "
-                "Leave it unset to use every processor."
+                "LRNORM_NUM_THREADS",
+                "must be a positive integer",
+                value=threads,
+                way_out="Leave it unset to use every processor.",
             )
         set_num_threads(int(threads))
     isa = os.environ.get("LRNORM_ISA")

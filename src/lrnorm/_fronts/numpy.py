@@ -2,13 +2,13 @@
 
     y[c] = x[c] * (bias + scale * sum(x[j]**2 for j in c-before … c+after)) ** -beta
 
-Takes an LRNSpec, never loose numbers; `lrnorm.local_response_norm` is the face for people.
+It takes an LRNSpec, never separate numbers; `lrnorm.local_response_norm` reads keywords.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,70 +16,63 @@ import numpy.typing as npt
 
 from lrnorm import _core
 from lrnorm._fronts import config
-from lrnorm._fronts.memory import LARGE, has_own_places
-from lrnorm._spec.errors import KindError, OutputError, ShapeError
+from lrnorm._fronts.bfloat16 import bfloat16, loaded_bfloat16
+from lrnorm._fronts.checks import (
+    FLOATS,
+    check_out_dtype,
+    check_places,
+    check_shape,
+    wrong_dtype,
+    wrong_kind,
+    wrong_request,
+)
+from lrnorm._fronts.memory import LARGE, overlap
+from lrnorm._spec.errors import KindError, OutputError
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 
 __all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
 
 Array = npt.NDArray[Any]
 
-# Importing _config is what reads the environment into the core.
+# Importing config reads the environment into the core.
 assert config
 
 _FLOAT64 = np.dtype(np.float64)
 _NATIVE = (np.dtype(np.float32), _FLOAT64, np.dtype(np.float16))
 
 
-def _bfloat16() -> np.dtype[Any] | None:
-    """ml_dtypes' bfloat16, if someone has imported it: else no array can hold it."""
-    ml_dtypes = sys.modules.get("ml_dtypes")
-    return np.dtype(ml_dtypes.bfloat16) if ml_dtypes else None
-
-
-def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "V" and dtype == _bfloat16()
-
-
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """`dtype` in native byte order, if it is one the core computes in."""
+    """`dtype` in native byte order, if it is one that the core computes in."""
     native: np.dtype[Any] = dtype.newbyteorder("=")
-    return native if native in _NATIVE or _is_bfloat16(native) else None
+    is_bfloat16 = native.kind == "V" and native == loaded_bfloat16()
+    return native if native in _NATIVE or is_bfloat16 else None
 
 
 def _result_dtype(dtype: np.dtype[Any], name: str = "x") -> np.dtype[Any]:
-    """What a result has for an input of `dtype`: itself in native byte order for a float of the
-    core, what `x / 2` has for integers and booleans."""
+    """The dtype of the result for an input of `dtype`: itself in native byte order for a float of
+    the core, that of `x / 2` for integers and booleans."""
     native = _native(dtype)
     if native is not None:
         return native
     if dtype.kind in "iub":
         return _FLOAT64
-    raise KindError(
-        f"{name} must hold float16, bfloat16, float32, float64, integers or booleans, got {dtype}. "
-        + (
-            f"Normalize the real and the imaginary part, or abs({name}), as the model means."
-            if dtype.kind == "c"
-            else f"Convert it first, for example {name}.astype('float64')."
-        )
-    )
+    conversion = f"{name}.astype('float64')"
+    raise wrong_dtype(name, dtype, is_complex=dtype.kind == "c", conversion=conversion)
 
 
 def _requested_dtype(dtype: Any) -> np.dtype[Any]:
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        return bfloat16()
     try:
-        wanted = np.dtype(dtype)
-    except TypeError as error:
-        raise KindError(
-            f"dtype must name a NumPy floating-point type, got {dtype!r}. Use for example "
-            "dtype='float32'."
-        ) from error
-    native = _native(wanted)
-    if native is not None:
-        return native
-    raise KindError(
-        f"dtype must be float16, bfloat16, float32 or float64, got {wanted}. "
-        "These are what the core computes in."
-    )
+        dtype = np.dtype(dtype)
+    except TypeError:
+        native = None
+    else:
+        native = _native(dtype)
+    if native is None:
+        works = [name for name in FLOATS if name != "bfloat16" or find_spec("ml_dtypes")]
+        raise wrong_request(dtype, works)
+    return native
 
 
 def _wider(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
@@ -92,13 +85,13 @@ def _wider(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _bits(a: Array) -> Array:
-    """What the core reads: bfloat16 goes as its bits."""
+    """The array as the core reads it: bfloat16 is passed as its bits."""
     return a.view(np.uint16) if a.dtype.kind == "V" else a
 
 
 def _readable(a: Array) -> bool:
-    """Whether every address and every stride is a whole number of elements. NumPy's own flag
-    does not count the strides of axes of one; the core does."""
+    """True where the address and every stride are multiples of the element size. NumPy's own flag
+    ignores the strides of axes of size 1; the core does not."""
     return a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)
 
 
@@ -112,7 +105,7 @@ def _converted(a: Array, dtype: np.dtype[Any]) -> Array:
 def _run(verb: Callable[..., Any], *arrays: Array, spec: LRNSpec, axis: int, **how: bool) -> Any:
     done = verb(*map(_bits, arrays), *_coefficients(spec, arrays[0].shape[axis]), axis, **how)
     if not done:  # what _converted returns is always readable
-        raise KindError(f"the core cannot read these arrays of dtype {arrays[0].dtype}.")
+        raise KindError("x", "must be an array that the core can read", got=repr(arrays[0].dtype))
     return done
 
 
@@ -123,8 +116,8 @@ def _coefficients(spec: LRNSpec, channels: int) -> tuple[float, float, float, in
 
 
 def _is_plain(out: Any, x: Array) -> bool:
-    """Whether `out` can take the result of `x` beyond question: x itself, or an array just like
-    it that owns its memory, as x does."""
+    """True where `out` needs no further check: x itself, or an array of the same dtype and shape
+    where both own their memory."""
     if out is not x and not (
         type(out) is np.ndarray
         and out.dtype == x.dtype
@@ -137,42 +130,19 @@ def _is_plain(out: Any, x: Array) -> bool:
 
 
 def _check_out(out: Any, x: Array, dtype: np.dtype[Any]) -> None:
+    new = "Leave it out for a new array."
     if type(out) is not np.ndarray and type(out) is not np.memmap:
-        kind = type(out)
-        raise KindError(
-            f"out must be a NumPy array, got {kind.__module__}.{kind.__qualname__}. "
-            "Leave it out for a new array."
-        )
-    if out.shape != x.shape:
-        raise OutputError(f"out must have the shape of x, {x.shape}, got {out.shape}.")
-    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
-        ask = f" Pass dtype={out.dtype.name!r} for a result of that type."
-        raise OutputError(
-            f"out must have the dtype of the result, {dtype}, got {out.dtype}."
-            + (ask if _native(out.dtype) is not None else "")
-        )
+        raise wrong_kind("out", "must be a NumPy array", out, new)
+    check_shape(x, out, "out")
+    native = _native(out.dtype)
+    if native is None:
+        check_out_dtype(out, dtype)
+    elif native != dtype:
+        check_out_dtype(out, dtype, f"Pass dtype={out.dtype.name!r} for a result of that type.")
     if not out.flags.writeable:
-        raise OutputError("out must be writable, got a read-only array.")
-    if not has_own_places(out.strides, out.shape, out.itemsize):
-        raise OutputError(
-            "out must have a place of its own for every element, got a broadcast array or a view "
-            f"that overlaps itself, with strides {out.strides}. Leave it out for a new array."
-        )
-    if out is not x and np.may_share_memory(out, x) and _overlaps(out, x):
-        raise OutputError(
-            "out overlaps x without being x itself, so elements would be overwritten before "
-            "they are read. Pass out=x, or an array of its own."
-        )
-
-
-def _overlaps(out: Array, x: Array) -> bool:
-    """Whether they share memory otherwise than element by element."""
-
-    def places(a: Array) -> tuple[Any, ...]:
-        strides = [stride for stride, size in zip(a.strides, a.shape, strict=True) if size > 1]
-        return a.__array_interface__["data"][0], strides, a.dtype
-
-    return places(out) != places(x) and np.shares_memory(out, x)
+        raise OutputError("out", "must be writable", got="a read-only array", way_out=new)
+    shared = out is not x and overlap(out, x)
+    check_places(out, out.strides, out.itemsize, shared, "array")
 
 
 def forward(
@@ -187,12 +157,12 @@ def forward(
     """
     axis = resolve_axis(axis, x.ndim)
     if dtype is None and x.dtype in _NATIVE and (out is None or _is_plain(out, x)):
-        # What nearly every call is, without the detours below: a small array costs the calls.
+        # The usual call, without the steps below: they would dominate for a small array.
         y, fresh = (out, False) if out is not None else _new_like(x)
         scale, beta, bias, before, after = spec.numbers or _coefficients(spec, x.shape[axis])
         if _core.forward(x, y, scale, beta, bias, before, after, axis, fresh):
             return y
-        del y  # x lies where the core cannot read it
+        del y  # the core cannot read x as it lies
     natural = _result_dtype(x.dtype)
     result = natural if dtype is None else _requested_dtype(dtype)
     if out is not None:
@@ -204,7 +174,7 @@ def forward(
     if out is not None and out.dtype == working and _readable(out):
         y = out
     elif source is not x:
-        y = source  # a copy has served when its results come in
+        y = source  # the results may overwrite the copy
     else:
         y, fresh = _new_like(x)
     _run(_core.forward, source, y, spec=spec, axis=axis, fresh=fresh)
@@ -217,21 +187,20 @@ def forward(
 
 
 def _new_like(x: Array, dtype: np.dtype[Any] | None = None) -> tuple[Array, bool]:
-    """An array to write into, in the memory order of x, and whether its memory is fresh."""
+    """An array to write into, in the memory order of x, and True where its memory is fresh."""
     dtype = dtype or x.dtype
     size = x.size * dtype.itemsize
     if size < LARGE:
         return np.empty_like(x, dtype=dtype, subok=False), False
     memory = _core.Memory(size)
-    order = np.empty_like(x, dtype=np.bool_, subok=False)  # only reserved, and never touched
+    order = np.empty_like(x, dtype=np.bool_, subok=False)  # reserved, never touched
     strides = tuple(stride * dtype.itemsize for stride in order.strides)
     return np.ndarray(x.shape, dtype, memoryview(memory), strides=strides), memory.fresh
 
 
 def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
     """x and the array that goes with it, in one type the core computes in."""
-    if other.shape != x.shape:
-        raise ShapeError(f"{name} must have the shape of x, {x.shape}, got {other.shape}.")
+    check_shape(x, other, name)
     working = _wider(_result_dtype(x.dtype), _result_dtype(other.dtype, name))
     return _converted(x, working), _converted(other, working)
 

@@ -1,4 +1,4 @@
-"""One output written out: its window, squares, sum, power and result."""
+"""Writes one output out: its window, squares, sum, power and result."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import lrnorm.numpy
-from lrnorm._function.dispatch import (
-    ALPHA,
-    BETA,
-    BIAS,
-    NUMBERS,
-    RADIUS,
-    array_of_lists,
-    explain_foreign,
-    front_of,
-    spec_of,
-)
+from lrnorm._function.dispatch import front_of
+from lrnorm._function.foreign_names import explain_foreign
+from lrnorm._function.keywords import ALPHA, BETA, BIAS, NUMBERS, RADIUS, spec_of
+from lrnorm._function.lists import array_of_lists
 from lrnorm._spec.errors import KindError, ShapeError
 from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
 
-# Of any size, and with nan and inf in place of exceptions: squares that leave float64 stay right.
+# Exponents beyond those of float64, and nan and inf in place of exceptions.
 _EXACT = Context(prec=60, Emin=-(10**6), Emax=10**6, traps=[])
 _SHOWN = Context(prec=10, Emin=-(10**6), Emax=10**6, traps=[])
-_ENDS = 6  # channels shown at either end of a window that is too wide for a page
+_ENDS = 6  # channels shown at either end of a window that is too wide to print
 
 
 def _text(number: Decimal) -> str:
@@ -122,17 +115,17 @@ def _column(values: tuple[float, ...], c: int, spec: LRNSpec) -> Column:
 
 
 def _position(index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The index of one output, from 0."""
+    """The index of one output, counted from 0."""
     place = index if isinstance(index, (tuple, list)) else (index,)
     if not all(map(is_integer, place)):
-        raise KindError(f"index must be an integer for each axis, got {index!r}.")
+        way_out = "Write for example index=(3, 0, 0)."
+        raise KindError("index", "must be an integer for each axis", value=index, way_out=way_out)
     if len(place) != len(shape):
-        raise ShapeError(
-            f"index must name one output: {len(shape)} integers for the shape {shape}, "
-            f"got {index!r}."
-        )
+        rule = f"must name one output, with {len(shape)} integers for the shape {shape}"
+        raise ShapeError("index", rule, value=index, way_out="Give one integer for each axis.")
     if not all(-size <= i < size for i, size in zip(place, shape, strict=True)):
-        raise ShapeError(f"index must lie inside the shape {shape}, got {index!r}.")
+        rule = f"must lie inside the shape {shape}"
+        raise ShapeError("index", rule, value=index, way_out="Count from 0, or from -1 backwards.")
     return tuple(operator.index(i) % size for i, size in zip(place, shape, strict=True))
 
 
@@ -194,7 +187,9 @@ def explain(
         raise explain_foreign("explain", foreign, (*NUMBERS, "spec", "axis"))
     several = spec if isinstance(spec, (tuple, list)) else (spec,)
     if not several:
-        raise KindError(f"spec must be an LRNSpec or several of them, got {spec!r}.")
+        way_out = "Leave it out to use alpha, beta, bias and channel_window_size."
+        rule = "must be an LRNSpec or several of them"
+        raise KindError("spec", rule, value=spec, way_out=way_out)
     numbers = alpha, beta, bias, channel_window_size
     specs = [spec_of("explain", *numbers, one, {}) for one in several]
     front = front_of(x)
@@ -202,7 +197,7 @@ def explain(
         x = array_of_lists(x)
     shape = tuple(x.shape)
     axis = resolve_axis(axis, len(shape))
-    # On no channels: the front's check of the dtype.
+    # A call on no elements checks the dtype.
     (front or lrnorm.numpy).forward(x[:0, ...], specs[0], axis, dtype=None, out=None)
     place = _position(index, shape)
     column = (*place[:axis], slice(None), *place[axis + 1 :])

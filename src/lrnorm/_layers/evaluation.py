@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from lrnorm._function.dispatch import Front, array_of_lists, front_of
+from lrnorm._function.dispatch import Front, front_of
+from lrnorm._function.lists import array_of_lists
 from lrnorm._layers.devices import gpu_number
 from lrnorm._layers.facts import Shape, contradict
 from lrnorm._layers.options import PRECISIONS, check_evaluation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lrnorm._function.dispatch import explain_foreign
+from lrnorm._function.foreign_names import explain_foreign
 from lrnorm._layers.devices import gpu_number
 from lrnorm._layers.facts import snake_case
 from lrnorm._spec.errors import KindError, ParameterError

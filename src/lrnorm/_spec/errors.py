@@ -13,7 +13,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
-_NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "nothing"})()
+_NOTHING: Any = object()
 
 
 class LRNormError(Exception):
@@ -94,6 +94,11 @@ class LRNormError(Exception):
 def _unmade(kind: type[LRNormError]) -> LRNormError:
     """An error without its parts, for pickle and copy to fill."""
     return kind.__new__(kind)
+
+
+def missing(door: str, needs: str, install: str) -> MissingDependencyError:
+    """The error for an optional dependency of `door`; `install` is what pip is given."""
+    return MissingDependencyError(door, f"needs {needs}", way_out=f"Run pip install {install}.")
 
 
 class ParameterError(LRNormError, ValueError):

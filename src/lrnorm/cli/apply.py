@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lrnorm._function.foreign_names import translation
 from lrnorm._layers.facts import snake_case
 from lrnorm._spec.errors import ParameterError
 from lrnorm.cli.parser import Parser
@@ -53,28 +54,8 @@ _NUMBERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
 }
 
 
-# Words of other frameworks, and how to say the same with options.
-_FOREIGN = {
-    "size": "a width in PyTorch: here --channel-window-size {radius}, or "
-    "--convention torch --set size={value}",
-    "local_size": "a width in Caffe: here --channel-window-size {radius}, or "
-    "--convention caffe --set local_size={value}",
-    "nsize": "a width in MXNet: here --channel-window-size {radius}, or "
-    "--convention mxnet --set nsize={value}",
-    "n": "a width in the AlexNet paper, which does not divide alpha by it: here "
-    "--convention alexnet_paper --set n={value}",
-    "depth_radius": "TensorFlow's word, which does not divide alpha by the width: here "
-    "--convention tensorflow --set depth_radius={value}",
-    **dict.fromkeys(("k", "knorm", "kappa"), "called bias here: --bias {value}"),
-    "scale": "alpha divided by the width of the window: here --alpha, undivided",
-    **dict.fromkeys(("before", "after"), "an end of the window: here --channel-window-size B,A"),
-    **dict.fromkeys(("dim", "channel_axis"), "called axis here: --axis N, a number"),
-    "data_format": "said by an axis here: --axis -1 for channels last, --axis 1 for channels first",
-}
-
-
 def _foreign(said: str, words: list[str]) -> str | None:
-    """What an option or KEY=VALUE that another framework has is called here."""
+    """The options to use instead of an option or KEY=VALUE that another framework has."""
     option, _, value = said.partition("=")
     if not value:
         value = next(iter(words[words.index(said) + 1 :]), "VALUE")
@@ -82,11 +63,20 @@ def _foreign(said: str, words: list[str]) -> str | None:
     ours = "--" + word.replace("_", "-")
     if ours in _NUMBERS:
         return f"there is no {option}: write {ours} {value}"
-    if word not in _FOREIGN:
+    found = translation(word, int(value) if value.isdecimal() else value, shown=_as_typed)
+    if found is None:
         return None
-    odd = value.isdecimal() and int(value) > 1 and int(value) % 2 == 1
-    radius = int(value) // 2 if odd else "R, where the width is 2R + 1"
-    return f"there is no {option}: {word} is " + _FOREIGN[word].format(value=value, radius=radius)
+    ways = []
+    if found.window != (0, 0) and not found.factor:  # --alpha would have to be changed as well
+        ways.append(f"--{found.parameter.replace('_', '-')} {found.value}")
+    if found.convention:
+        ways.append(f"--convention {found.convention} --set {word}={value}")
+    return f"there is no {option}: {word} is {found.meaning}: here {', or '.join(ways)}"
+
+
+def _as_typed(value: Any) -> str:
+    """A value as the command takes it: a pair as 2,1."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _join_negatives(words: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lrnorm import files
 from lrnorm._fronts import config
-from lrnorm._function.dispatch import local_response_norm
+from lrnorm._function.functions import local_response_norm
 from lrnorm._spec.errors import MissingDependencyError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.cli.parser import Parser

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from lrnorm._function.dispatch import NUMBERS, local_response_norm
+from lrnorm._function.functions import local_response_norm
+from lrnorm._function.keywords import NUMBERS
 from lrnorm._spec.errors import FileError, MissingDependencyError, ParameterError
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 from lrnorm.files import atomic, chunked, formats, zarr_store

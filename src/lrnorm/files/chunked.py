@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lrnorm import _core
-from lrnorm._function.dispatch import local_response_norm
+from lrnorm._function.functions import local_response_norm
 from lrnorm._spec.errors import (
     DeviceError,
     FileError,

@@ -17,7 +17,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from lrnorm._function.dispatch import array_of_lists, front_of
+from lrnorm._function.dispatch import front_of
+from lrnorm._function.lists import array_of_lists
 from lrnorm._spec.errors import (
     FileError,
     KindError,

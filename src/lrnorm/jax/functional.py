@@ -10,7 +10,9 @@ from jax import Array
 
 from lrnorm._fronts.jax import front
 from lrnorm._fronts.jax.front import Coefficients
-from lrnorm._function.dispatch import ALPHA, BETA, BIAS, RADIUS, array_of_lists, front_of, spec_of
+from lrnorm._function.dispatch import front_of
+from lrnorm._function.keywords import ALPHA, BETA, BIAS, RADIUS, spec_of
+from lrnorm._function.lists import array_of_lists
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import LRNSpec, spec_from_keywords
 

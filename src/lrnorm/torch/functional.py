@@ -17,8 +17,8 @@ from lrnorm._fronts.torch import autograd, onnx_export
 from lrnorm._fronts.torch.formula import Window
 from lrnorm._fronts.torch.front import check_tensor
 from lrnorm._function.dispatch import front_of
+from lrnorm._function.foreign_names import Translation, translation, unknown_parameter
 from lrnorm._spec.errors import KindError, ParameterError, ShapeError
-from lrnorm._spec.spec import is_integer
 
 
 def local_response_norm(
@@ -146,23 +146,34 @@ def scripted_window(
 # torch.jit.script asks a callable for what it should compile in its place.
 setattr(local_response_norm, "__prepare_scriptable__", lambda: scripted)  # noqa: B010
 
-# What lrnorm.local_response_norm takes and PyTorch's function does not, and the way there.
-_ELSEWHERE = "{word} is an argument of lrnorm.local_response_norm(x, {word}=…), which takes tensors"
-_OURS = {
-    "channel_window_size": "the window is said by its width, size={width}, or by "
-    "lrnorm.local_response_norm(x, channel_window_size={value})",
-    "bias": "bias is called k here: k={value}",
-    **dict.fromkeys(("spec", "axis", "dtype", "out"), _ELSEWHERE),
-}
-
 
 def explain_words(function: str, words: dict[str, Any], known: tuple[str, ...]) -> KindError:
-    """The error for keywords that PyTorch's own does not have, with what to write instead."""
+    """The error for keywords that PyTorch's function does not have, with what to write instead."""
     word, value = next(iter(words.items()))
-    width = 2 * value + 1 if is_integer(value) and value > 0 else "before + after + 1"
-    hint = _OURS.get(word, f"it takes {', '.join(known)}")
-    said = hint.format(word=word, value=repr(value), width=width)
-    return KindError(f"lrnorm.torch.{function}() has no argument {word!r}: {said}.")
+    ours = f"{word} is a parameter of lrnorm.local_response_norm(x, {word}=…), which takes tensors"
+    found = translation(word, value)
+    if found is not None and (here := _as_keywords(found)):
+        way_out = f"{word} is {found.meaning}: here {here}"
+    elif found is not None or word in ("spec", "axis", "dtype", "out"):
+        way_out = ours
+    else:
+        way_out = f"It takes {', '.join(known)}"
+    return unknown_parameter(f"lrnorm.torch.{function}", word, value, way_out)
+
+
+def _as_keywords(found: Translation) -> str:
+    """The parameters of PyTorch that say the same; empty where none do."""
+    if found.parameter in ("alpha", "beta", "bias"):
+        return f"{found.parameter.replace('bias', 'k')}={found.value}"
+    if found.parameter != "channel_window_size":
+        return ""
+    here = "size=before + after + 1"
+    if found.window is not None:
+        before, after = found.window
+        if before - after not in (0, 1):  # a window that no width gives
+            return ""
+        here = f"size={before + after + 1}"
+    return here + (f" and alpha=alpha * {found.factor}" if found.factor else "")
 
 
 def layer_response_norm(

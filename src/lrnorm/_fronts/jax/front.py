@@ -1,9 +1,9 @@
-"""The JAX front: arrays and tracers, with an LRNSpec.
+"""The JAX front: arrays and tracers.
 
     y[c] = x[c] * (bias + scale * sum(x[j]**2 for j in c-before … c+after)) ** -beta
 
-`lrnorm.local_response_norm` comes here with a JAX array; `lrnorm.jax` has the same functions for
-traced numbers.
+`lrnorm.local_response_norm` passes JAX arrays to it. `lrnorm.jax` holds the same functions, which
+also take traced numbers.
 """
 
 from __future__ import annotations
@@ -14,63 +14,66 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from lrnorm._fronts.checks import FLOATS, check_shape, wrong_dtype, wrong_request
 from lrnorm._fronts.jax import primitives
 from lrnorm._fronts.jax.formula import Window
 from lrnorm._spec.errors import KindError, ShapeError
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-
 
 def checked(array: Any, name: str) -> Array:
-    """An array in what half of it has, if it is of a type that can be normalized."""
+    """The array in the dtype of half of it, if that is one that is computed."""
     x = array if isinstance(array, Array) else jnp.asarray(array)
-    if x.dtype.name in _FLOATS:
+    if x.dtype.name in FLOATS:
         return x
     if jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == jnp.bool_:
         whole: Array = x / 1
         return whole
-    way = (
-        f"Normalize the real and the imaginary part, or abs({name}), as the model means."
-        if jnp.issubdtype(x.dtype, jnp.complexfloating)
-        else f"Convert it first, for example {name}.astype('float32')."
-    )
-    raise KindError(
-        f"{name} must hold float16, bfloat16, float32, float64, integers or booleans, "
-        f"got {x.dtype}. {way}"
-    )
+    is_complex = jnp.issubdtype(x.dtype, jnp.complexfloating)
+    conversion = f"{name}.astype('float32')"
+    raise wrong_dtype(name, x.dtype, is_complex=is_complex, conversion=conversion)
 
 
 def _requested(dtype: Any) -> Any:
+    has_float64 = jnp.result_type(float) == jnp.float64
+    works = FLOATS if has_float64 else FLOATS[:-1]
     try:
         wanted = jnp.dtype(dtype)
-    except TypeError as error:
+    except TypeError:
+        raise wrong_request(dtype, works) from None
+    if wanted.name == "float64" and not has_float64:
         raise KindError(
-            f"dtype must name a floating-point type, got {dtype!r}. Use for example "
-            "dtype='float32'."
-        ) from error
-    if wanted.name not in _FLOATS:
-        raise KindError(
-            f"dtype must be float16, bfloat16, float32 or float64, got {wanted}. "
-            "These are what lrnorm computes in."
+            "dtype",
+            "float64 needs JAX's 64-bit mode",
+            value=dtype,
+            got="",
+            way_out="Call jax.config.update('jax_enable_x64', True) first.",
         )
-    if wanted == jnp.float64 and jnp.result_type(float) != jnp.float64:
-        raise KindError(
-            "dtype float64 needs JAX's 64-bit mode: jax.config.update('jax_enable_x64', True)."
-        )
+    if wanted.name not in works:
+        raise wrong_request(wanted, works)
     return wanted
 
 
 def window_of(x: Array, spec: LRNSpec, axis: int | None) -> Window:
-    """The ends of the window of a spec on x, and the axis from 0."""
+    """The window of a spec on x: its ends, and the axis counted from 0."""
     axis = resolve_axis(axis, x.ndim)
-    before, after = spec.ends(x.shape[axis])
-    last = max(x.shape[axis] - 1, 0)  # a wider window holds the same channels
+    channels = x.shape[axis]
+    if not isinstance(channels, int):  # a symbol of jax.export
+        raise ShapeError(
+            f"the number of channels, axis {axis} of x",
+            "must be a known number",
+            value=channels,
+            got=f"the symbol {channels}",
+            way_out="Keep the other axes symbolic, and write the number of channels, for example "
+            "jax.export.symbolic_shape('b, 96, h, w').",
+        )
+    before, after = spec.ends(channels)
+    last = max(channels - 1, 0)  # a wider window holds the same channels
     return Window(min(before, last), min(after, last), axis)
 
 
 class Coefficients:
-    """scale, beta and bias: numbers that are known, and those that are traced."""
+    """scale, beta and bias: those that are known numbers, and those that are traced."""
 
     def __init__(self, scale: Any, beta: Any, bias: Any) -> None:
         every = (scale, beta, bias)
@@ -88,7 +91,7 @@ def _run(verb: str, arrays: Iterable[Array], coefficients: Coefficients, window:
 
 
 def normalized(x: Any, coefficients: Coefficients, spec: LRNSpec, axis: Any, dtype: Any) -> Array:
-    """y; `spec` tells the window."""
+    """y; the window is that of `spec`."""
     x = checked(x, "x")
     window = window_of(x, spec, axis)
     if dtype is None:
@@ -104,8 +107,7 @@ def derivative(
     """vjp, jvp or parameters of x and an array of its shape."""
     name = "t" if verb == "jvp" else "g"
     x, other = checked(x, "x"), checked(other, name)
-    if other.shape != x.shape:
-        raise ShapeError(f"{name} must have the shape of x, {x.shape}, got {other.shape}.")
+    check_shape(x, other, name)
     window = window_of(x, spec, axis)
     working = jnp.promote_types(x.dtype, other.dtype)
     y = _run(verb, [x.astype(working), other.astype(working)], coefficients, window)
@@ -123,9 +125,9 @@ def forward(
 def refuse_out(out: Any) -> None:
     """Raise where `out` is given."""
     if out is not None:
+        way_out = "Leave it out, and use the array that is returned."
         raise KindError(
-            "out cannot be given for JAX arrays, which never change. Leave it out, and go on with "
-            "what comes back."
+            "out", "cannot be given for JAX arrays, which never change", way_out=way_out
         )
 
 
@@ -144,7 +146,7 @@ def jvp(x: Array, t: Any, spec: LRNSpec, axis: int | None = None) -> Array:
 def parameter_gradients(
     x: Array, g: Any, spec: LRNSpec, axis: int | None = None
 ) -> dict[str, Array]:
-    """The derivatives of sum(g * y) by scale, beta and bias, in the widest float that is on."""
+    """The derivatives of sum(g * y) by scale, beta and bias, in float64 where JAX has it on."""
     totals = derivative("parameters", x, g, Coefficients.of(spec), spec, axis)
     return dict(zip(("scale", "beta", "bias"), totals, strict=True))
 

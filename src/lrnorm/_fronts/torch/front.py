@@ -1,9 +1,9 @@
-"""The PyTorch front: tensors of any device, layout and gradient, with an LRNSpec.
+"""The PyTorch front: tensors on any device, in any layout, with or without gradients.
 
     y[c] = x[c] * (bias + scale * sum(x[j]**2 for j in c-before … c+after)) ** -beta
 
-`lrnorm.local_response_norm` comes here with a tensor; `lrnorm.torch` has the functions and modules
-in PyTorch's own words.
+`lrnorm.local_response_norm` passes tensors to it. `lrnorm.torch` holds the functions and modules
+with PyTorch's own parameter names.
 """
 
 from __future__ import annotations
@@ -15,103 +15,96 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrnorm._fronts.memory import has_own_places
+from lrnorm._fronts.checks import (
+    FLOATS,
+    check_device,
+    check_out_dtype,
+    check_places,
+    check_shape,
+    wrong_dtype,
+    wrong_kind,
+    wrong_request,
+)
+from lrnorm._fronts.memory import overlap
 from lrnorm._fronts.torch import autograd, cpu
 from lrnorm._fronts.torch.formula import Window
-from lrnorm._spec.errors import KindError, OutputError, ShapeError
+from lrnorm._spec.errors import KindError, OutputError
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-_NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in _FLOATS}
+_NAMES = {name: getattr(torch, name) for name in FLOATS}
 
 
 def check_tensor(x: Any, name: str) -> None:
-    """A dense tensor of a type that the kernels compute in, or of integers."""
+    """A dense tensor of a dtype that the kernels compute in, or of integers."""
     if not isinstance(x, Tensor):
-        raise KindError(
-            f"{name} must be a torch.Tensor, got {type(x).__module__}.{type(x).__qualname__}. "
-            "For other arrays: lrnorm.local_response_norm."
-        )
+        way_out = "For other arrays, call lrnorm.local_response_norm."
+        raise wrong_kind(name, "must be a torch.Tensor", x, way_out)
     if x.dtype not in _FLOATS and x.dtype not in _WHOLE:
-        way = (
-            f"Normalize the real and the imaginary part, or abs({name}), as the model means."
-            if x.is_complex()
-            else f"Convert it first, for example {name}.float()."
-        )
+        raise wrong_dtype(name, x.dtype, is_complex=x.is_complex(), conversion=f"{name}.float()")
+    if x.is_nested:
         raise KindError(
-            f"{name} must hold float16, bfloat16, float32, float64, integers or booleans, "
-            f"got {x.dtype}. {way}"
+            name,
+            "must be a tensor of one shape",
+            got="a nested tensor",
+            way_out=f"Pass torch.nested.to_padded_tensor({name}, 0.0), where zeros change no other "
+            f"result, or each tensor of {name}.unbind().",
         )
     if x.layout is not torch.strided:
-        raise KindError(f"{name} must be dense, got {x.layout}. Pass {name}.to_dense().")
+        way_out = f"Pass {name}.to_dense()."
+        raise KindError(name, "must be dense", value=x.layout, got=str(x.layout), way_out=way_out)
 
 
 def _natural(x: Tensor) -> torch.dtype:
-    """What `x / 2` has."""
+    """The dtype of `x / 2`."""
     return x.dtype if x.dtype in _FLOATS else torch.get_default_dtype()
 
 
 def _requested(dtype: Any) -> torch.dtype:
-    wanted = _NAMES.get(dtype) if isinstance(dtype, str) else dtype
+    wanted: Any = _NAMES.get(dtype) if isinstance(dtype, str) else dtype
     if wanted not in _FLOATS:
-        raise KindError(
-            f"dtype must be torch.float16, bfloat16, float32 or float64, or its name, "
-            f"got {dtype!r}."
-        )
-    return wanted
+        raise wrong_request(dtype, FLOATS)
+    return wanted  # type: ignore[no-any-return]
 
 
 def _check_out(out: Any, x: Tensor, dtype: torch.dtype) -> None:
     if not isinstance(out, Tensor):
-        raise KindError(f"out must be a torch.Tensor, got {type(out).__qualname__}.")
-    if out.shape != x.shape or out.device != x.device:
-        raise OutputError(
-            f"out must have the shape and device of x, {tuple(x.shape)} on {x.device}, "
-            f"got {tuple(out.shape)} on {out.device}."
-        )
-    if out.dtype != dtype:
-        raise OutputError(f"out must have the dtype of the result, {dtype}, got {out.dtype}.")
+        new = "Leave it out for a new tensor."
+        raise wrong_kind("out", "must be a torch.Tensor", out, new)
+    check_shape(x, out, "out")
+    check_device(x, out, "out")
+    check_out_dtype(out, dtype)
     if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
         raise OutputError(
-            "out cannot be given where a gradient is recorded. Leave it out, or compute under "
-            "torch.no_grad()."
+            "out",
+            "cannot be given where a gradient is recorded",
+            way_out="Leave it out, or compute under torch.no_grad().",
         )
-    if not has_own_places(out.stride(), out.shape):
-        raise OutputError(
-            "out must have a place of its own for every element, got an expanded tensor or a view "
-            f"that overlaps itself, with strides {out.stride()}. Leave it out for a new tensor."
-        )
-    if out is not x and _overlaps(out, x):
-        raise OutputError(
-            "out overlaps x without being x itself, so elements would be overwritten before "
-            "they are read. Pass out=x, or a tensor of its own."
-        )
+    shared = out is not x and _overlap(out, x)
+    check_places(out, out.stride(), 1, shared, "tensor")
 
 
-def _steps(t: Tensor) -> list[tuple[int, int]]:
-    """Stride and size of the axes that have more than one element."""
-    return [(s, n) for s, n in zip(t.stride(), t.shape, strict=True) if n > 1]
-
-
-def _overlaps(out: Tensor, x: Tensor) -> bool:
-    """Whether they share memory otherwise than element by element; on other devices than the CPU,
-    whether the stretches of memory that they span meet."""
+def _overlap(out: Tensor, x: Tensor) -> bool:
+    """True where they share memory, except for tensors that lie in the same places; on devices
+    other than the CPU, true where the stretches of memory that they span meet."""
     if not out.numel() or out.is_meta:
         return False
+    if out.is_cpu:
+        return overlap(cpu.array(out), cpu.array(x))
 
-    def places(t: Tensor) -> tuple[Any, ...]:
-        return t.data_ptr(), _steps(t), t.dtype
+    def steps(t: Tensor) -> list[tuple[int, int]]:
+        return [(s, n) for s, n in zip(t.stride(), t.shape, strict=True) if n > 1]
 
     def end(t: Tensor) -> int:
-        return t.data_ptr() + t.element_size() * (1 + sum(s * (n - 1) for s, n in _steps(t)))
+        return t.data_ptr() + t.element_size() * (1 + sum(s * (n - 1) for s, n in steps(t)))
 
-    if places(out) == places(x) or out.data_ptr() >= end(x) or x.data_ptr() >= end(out):
-        return False
-    return not out.is_cpu or np.shares_memory(cpu.array(out), cpu.array(x))
+    same = (out.data_ptr(), steps(out), out.dtype) == (x.data_ptr(), steps(x), x.dtype)
+    return not same and out.data_ptr() < end(x) and x.data_ptr() < end(out)
 
 
 def numbers_and_window(x: Tensor, spec: LRNSpec, axis: int) -> tuple[Any, Window]:
+    """(scale, beta, bias) of a spec, and its window on x."""
     before, after = spec.ends(x.shape[axis])
     return (spec.scale, spec.beta, spec.bias), Window(before, after, axis)
 
@@ -138,12 +131,8 @@ def _pair(x: Tensor, other: Any, name: str) -> tuple[Tensor, Tensor]:
     """x and the tensor that goes with it, in one type the kernels compute in."""
     check_tensor(x, "x")
     check_tensor(other, name)
-    if other.shape != x.shape:
-        raise ShapeError(
-            f"{name} must have the shape of x, {tuple(x.shape)}, got {tuple(other.shape)}."
-        )
-    if other.device != x.device:
-        raise KindError(f"{name} must be on the device of x, {x.device}, got {other.device}.")
+    check_shape(x, other, name)
+    check_device(x, other, name)
     working = torch.promote_types(_natural(x), _natural(other))
     return x.to(working), other.to(working)
 
@@ -180,6 +169,7 @@ def converted(x: Tensor, dtype: str) -> Tensor:
 
 
 def ones_like(x: Tensor) -> Tensor:
+    """Ones, of the shape, dtype and device of x."""
     return torch.ones_like(x)
 
 
@@ -190,15 +180,12 @@ def joined(pieces: Iterable[Tensor], like: Tensor) -> Tensor:
 
 
 def taken_to(device: str, x: Any) -> Tensor:
-    """A NumPy array or a tensor as a tensor on that device, of the type its result has."""
+    """A NumPy array or a tensor as a tensor on that device, in the dtype of its result."""
     if isinstance(x, Tensor):
         return x.to(device)
     if type(x) not in (np.ndarray, np.memmap):
-        raise KindError(
-            f"target_device takes NumPy arrays, lists and tensors to a GPU, got "
-            f"{type(x).__module__}.{type(x).__qualname__}. Put it there as its library does, and "
-            "leave target_device out."
-        )
+        way_out = "Put the array there as its library does, and leave target_device out."
+        raise wrong_kind("target_device", "takes NumPy arrays, lists and tensors", x, way_out)
     if x.dtype.kind == "V":  # ml_dtypes' bfloat16 goes as its bits
         return torch.from_numpy(np.array(x.view(np.uint16))).view(torch.bfloat16).to(device)
     natural = np.float64 if x.dtype.kind in "iub" else x.dtype.newbyteorder("=")
@@ -206,7 +193,7 @@ def taken_to(device: str, x: Any) -> Tensor:
 
 
 def taken_back(y: Tensor, like: Any) -> Any:
-    """The opposite of `taken_to`: as an array of the kind of `like`, where that is."""
+    """The opposite of `taken_to`: an array of the kind of `like`, on its device."""
     if isinstance(like, Tensor):
         return y.to(like.device)
     y = y.cpu()

@@ -1,0 +1,84 @@
+"""Checks that the fronts share: the type of an argument, its dtype, `out`, and pairs of arrays.
+
+Each rule and its text stand here once; a front adds the words of its own library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lrnorm._fronts.memory import has_own_places
+from lrnorm._spec.errors import KindError, OutputError, ShapeError
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def wrong_kind(subject: str, rule: str, x: Any, way_out: str) -> KindError:
+    """The error for an argument of another class."""
+    kind = type(x)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return KindError(subject, rule, value=kind, got=name, way_out=way_out)
+
+
+def wrong_dtype(name: str, dtype: Any, *, is_complex: bool, conversion: str) -> KindError:
+    """The error for an array of a dtype that is not computed."""
+    way_out = (
+        f"Normalize the real and the imaginary part, or abs({name}), as the model means."
+        if is_complex
+        else f"Convert it first, for example with {conversion}."
+    )
+    rule = f"must hold {', '.join(FLOATS)}, integers or booleans"
+    return KindError(name, rule, value=dtype, got=str(dtype), way_out=way_out)
+
+
+def wrong_request(dtype: Any, allowed: Iterable[str]) -> KindError:
+    """The error for a `dtype=` that no result can have."""
+    *others, last = allowed
+    rule, got = f"must be {', '.join(others)} or {last}", getattr(dtype, "name", None)
+    way_out = "Use for example dtype='float32'."
+    return KindError("dtype", rule, value=dtype, got=got or repr(dtype), way_out=way_out)
+
+
+def check_shape(x: Any, other: Any, name: str) -> None:
+    """`other` has the shape of x."""
+    if other.shape != x.shape:
+        rule, shape = f"must have the shape of x, {tuple(x.shape)}", tuple(other.shape)
+        error = OutputError if name == "out" else ShapeError
+        raise error(name, rule, value=shape, way_out=f"Pass {name} of that shape.")
+
+
+def check_device(x: Any, other: Any, name: str) -> None:
+    """`other` is on the device of x."""
+    if other.device != x.device:
+        rule, device = f"must be on the device of x, {x.device}", other.device
+        error = OutputError if name == "out" else KindError
+        way_out = "Move one of them to the device of the other."
+        raise error(name, rule, value=device, got=str(device), way_out=way_out)
+
+
+def check_out_dtype(out: Any, dtype: Any, way_out: str = "") -> None:
+    """`out` has the dtype of the result."""
+    if out.dtype != dtype:
+        rule, found = f"must have the dtype of the result, {dtype}", out.dtype
+        way_out = way_out or f"Pass out of the dtype {dtype}."
+        raise OutputError("out", rule, value=found, got=str(found), way_out=way_out)
+
+
+def check_places(out: Any, strides: tuple[int, ...], item: int, overlaps: bool, noun: str) -> None:
+    """Every element of `out` has memory of its own, and x has none of it."""
+    if not has_own_places(strides, out.shape, item):
+        raise OutputError(
+            "out",
+            "must have a place of its own for every element",
+            value=strides,
+            got=f"a broadcast {noun} or a view that overlaps itself, with strides {strides}",
+            way_out=f"Leave it out for a new {noun}.",
+        )
+    if overlaps:
+        raise OutputError(
+            "out",
+            "overlaps x without being x itself, so elements would be overwritten before they are "
+            "read",
+            way_out=f"Pass out=x, or a new {noun} with memory of its own.",
+        )
