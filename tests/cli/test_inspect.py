@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -358,4 +359,4 @@ def test_numbers_that_break_the_rules_are_listed_with_the_reason(inspect, data):
 
 def test_it_is_in_the_list_of_commands(capsys):
     assert cli.main(["--help"]) == 0
-    assert "\n  inspect  every LRN of a model file" in capsys.readouterr().out
+    assert re.search(r"\n  inspect +every LRN of a model file", capsys.readouterr().out)

@@ -24,14 +24,7 @@ def exported(module, shape, *, dynamo, free=(), **more):
     pytest.importorskip("onnxscript")
     x = torch.zeros(shape)
     with warnings.catch_warnings():
-        for message in (
-            r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-            "You are using the legacy TorchScript-based ONNX export",
-            "The feature will be removed",
-            r"Constant folding - Only steps=1 can be constant folded",
-            "Converting a tensor to a Python",
-        ):
-            warnings.filterwarnings("ignore", message)
+        warnings.simplefilter("ignore")
         axes = {axis: f"axis_{axis}" for axis in free}
         if dynamo:
             more |= {"dynamic_shapes": (axes,)} if free else {}
@@ -133,7 +126,7 @@ def test_numbers_that_exporters_leave_out(dynamo, words, spec):
     np.testing.assert_allclose(run(fused, x), y, rtol=3e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("opset", [11, 12, 13, 16, 18])
+@pytest.mark.parametrize("opset", [9, 10, 11, 12, 13, 16, 18])
 def test_older_operator_sets(opset):
     model = exported(module_of(3), (2, 7, 6, 5), dynamo=False, free=(0,), opset_version=opset)
     fused = lrnorm.onnx.fuse(model)
@@ -172,3 +165,51 @@ def test_a_net_of_two(dynamo, free, tmp_path):
     again = lrnorm.onnx.fuse(path)
     assert lrnorm.onnx.specs(again) == lrnorm.onnx.specs(fused)
     agree(fused, again, shape)
+
+
+@pytest.mark.parametrize("free", [(), (0,)])
+@pytest.mark.parametrize("opset", [9, 11, 13, 18])
+def test_two_in_one_call(opset, free):
+    nn = pytest.importorskip("torch").nn
+    net = nn.Sequential(
+        *(nn.Conv2d(7, 8, 1), nn.LocalResponseNorm(5)),
+        *(nn.Conv2d(8, 6, 1), nn.LocalResponseNorm(5, 0.3)),
+    )
+    model = exported(net, (2, 7, 6, 5), dynamo=False, free=free, opset_version=opset)
+    assert [chain.spec.scale for chain in lrnorm.onnx.chains(model).values()] == [1e-4 / 5, 0.3 / 5]
+    fused = lrnorm.onnx.fuse(model)
+    assert [kind for kind in kinds(fused) if kind != "Constant"] == ["Conv", "LRN", "Conv", "LRN"]
+    agree(model, fused, (2 + len(free), 7, 6, 5))
+
+
+@both
+@pytest.mark.parametrize("shape", [(2, 7, 6), (2, 7, 6, 5), (2, 7, 6, 3, 2)])
+def test_our_own_modules_are_found(dynamo, shape):
+    lrnorm_torch = pytest.importorskip("lrnorm.torch")
+    model = exported(lrnorm_torch.LocalResponseNorm(4), shape, dynamo=dynamo)
+    [chain] = lrnorm.onnx.chains(model).values()
+    assert chain.spec == LRNSpec(2.5e-5, 0.75, 1.0, 2, 1)
+    assert chain.dtype == "float32"
+    odd = exported(lrnorm_torch.LocalResponseNorm(5), shape, dynamo=dynamo)
+    fused = lrnorm.onnx.fuse(odd)
+    assert [spec.scale for spec in lrnorm.onnx.specs(fused).values()] == [2e-5]
+    agree(odd, fused, shape)
+
+
+@both
+def test_hand_written_layer(dynamo):
+    torch = pytest.importorskip("torch")
+
+    class Handwritten(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.average = torch.nn.AvgPool3d((5, 1, 1), stride=1, padding=(2, 0, 0))
+
+        def forward(self, x):
+            mean = self.average(x.pow(2).unsqueeze(1)).squeeze(1)
+            return x.div(mean.mul(0.3).add(1.0).pow(0.75))
+
+    model = exported(Handwritten(), (2, 7, 6, 5), dynamo=dynamo, free=(0,))
+    fused = lrnorm.onnx.fuse(model)
+    assert list(lrnorm.onnx.specs(fused).values()) == [LRNSpec(0.3 / 5, 0.75, 1.0, 2, 2)]
+    agree(model, fused, (3, 7, 6, 5))

@@ -80,7 +80,7 @@ def _run(words: list[str]) -> int:
         prog="lrnorm",
         description="Local Response Normalization of arrays and pictures.",
         epilog="commands:\n"
-        + "".join(f"  {name:<8} {text}\n" for name, text in _COMMANDS.items())
+        + "".join(f"  {name:<9} {text}\n" for name, text in _COMMANDS.items())
         + "\nlrnorm COMMAND --help says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -104,5 +104,6 @@ _COMMANDS = {
     "convert": "the LRN of one framework, or of a model file, as the call of another to paste",
     "bench": "measure the speed here, against copying and against others",
     "inspect": "every LRN of a model file, and where runtimes or two files disagree",
+    "decompose": "an ONNX model with its LRN nodes written out in faster operators",
     "demo": "the whole story on a real photograph, in seconds",
 }

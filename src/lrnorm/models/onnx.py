@@ -241,6 +241,16 @@ def _with_onnx(source: Source, plain: ModelFile, graph: Any) -> ModelFile:
         text = f"an LRN written out as {chain.nodes} nodes: {fate}"
         remark = Remark("written_out", text, NOTE)
         found.append(
-            Found(path, None, {}, chain.spec, 1, chain.shape, chain.dtype, (remark,), chain.nodes)
+            Found(
+                path,
+                None,
+                {},
+                chain.spec,
+                chain.axis,
+                chain.shape,
+                chain.dtype,
+                (remark,),
+                chain.nodes,
+            )
         )
     return replace(plain, lrns=tuple(found))

@@ -14,7 +14,8 @@ except ImportError as error:
     ) from error
 
 from lrnorm.onnx.attributes import rewrite, specs, to_onnx
+from lrnorm.onnx.decomposing import decompose
 from lrnorm.onnx.fusing import Chain, chains, fuse
 from lrnorm.onnx.loading import load
 
-__all__ = ["Chain", "chains", "fuse", "load", "rewrite", "specs", "to_onnx"]
+__all__ = ["Chain", "chains", "decompose", "fuse", "load", "rewrite", "specs", "to_onnx"]

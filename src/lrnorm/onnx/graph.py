@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -251,8 +251,8 @@ class Scope:
         return None
 
     def value(self, name: str) -> Array | None:
-        """What a value is whatever the input, and None where that is not known. In shapes, names
-        stand for the sizes that depend on the input."""
+        """A constant, or a shape, in which names stand for the sizes that depend on the input; None
+        for any other value."""
         for scope in self._outwards():
             if (tensor := scope.initializers.get(name)) is not None:
                 return _small(tensor, self.folder)
@@ -261,30 +261,13 @@ class Scope:
         return None
 
     def _computed(self, node: NodeProto) -> Array | None:
-        if node.domain not in ONNX_DOMAIN or node.op_type not in _EVALUATED:
-            return None
-        if node.op_type == "Constant":
+        if is_op(node, "Constant"):
             return _constant(node, self.folder)
-        if node.op_type == "Shape":
-            sizes = self.sizes(node.input[0])
-            if sizes is None:
-                return None
-            part = slice(attribute_value(node, "start", 0), attribute_value(node, "end"))
-            return np.array(sizes, dtype=object)[part]
-        inputs = [self.value(name) if name else None for name in node.input]
-        if any(value is None for value in inputs):
+        sizes = self.sizes(node.input[0]) if is_op(node, "Shape") else None
+        if sizes is None:
             return None
-        try:
-            return np.asarray(_EVALUATED[node.op_type](node, *inputs))
-        except (TypeError, ValueError, IndexError, OverflowError, onnx.checker.ValidationError):
-            return None
-
-    def axes(self, node: NodeProto) -> tuple[int, ...] | None:
-        """Of a Squeeze or Unsqueeze: an attribute before opset 13, an input since."""
-        if len(node.input) < 2:
-            return tuple(attribute_value(node, "axes", ())) or None
-        axes = self.value(node.input[1])
-        return None if axes is None else tuple(np.ravel(axes))
+        part = slice(attribute_value(node, "start", 0), attribute_value(node, "end"))
+        return np.array(sizes, dtype=object)[part]
 
 
 def _small(tensor: onnx.TensorProto, folder: str) -> Array | None:
@@ -305,52 +288,6 @@ def _constant(node: NodeProto, folder: str) -> Array | None:
         if attribute.name in ("value_float", "value_floats"):
             return np.array(onnx.helper.get_attribute_value(attribute), dtype=np.float32)
     return None
-
-
-def _slice(
-    node: NodeProto, data: Array, starts: Array, ends: Array, axes: Array, steps: Array
-) -> Array:
-    where = [slice(None)] * data.ndim
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        last = None if step < 0 and end < -data.shape[axis] else int(end)
-        where[axis] = slice(int(start), last, int(step))
-    return data[tuple(where)]
-
-
-def _cast(node: NodeProto, data: Array) -> Array:
-    if attribute_value(node, "to") != onnx.TensorProto.INT64:
-        raise ValueError("only shapes are computed with")
-    return data
-
-
-def _at_axes(move: Callable[..., Array]) -> Callable[..., Array]:
-    """Squeeze and Unsqueeze: the axes are an input since opset 13, an attribute before."""
-
-    def moved(node: NodeProto, data: Array, axes: Array | None = None) -> Array:
-        return move(data, tuple(attribute_value(node, "axes") if axes is None else axes))
-
-    return moved
-
-
-# The operators that exporters compute shapes and paddings with.
-_EVALUATED: dict[str, Any] = {
-    "Constant": None,
-    "Shape": None,
-    "Identity": lambda node, data: data,
-    "Cast": _cast,
-    "Concat": lambda node, *parts: np.concatenate(
-        [part.astype(object) for part in parts], attribute_value(node, "axis")
-    ),
-    "ConstantOfShape": lambda node, shape: np.full(
-        shape.astype(int), numpy_helper.to_array(attribute_value(node, "value")).item()
-    ),
-    "Gather": lambda node, data, index: np.take(data, index, attribute_value(node, "axis", 0)),
-    "Reshape": lambda node, data, shape: data.reshape(shape.astype(int)),
-    "Slice": _slice,
-    "Squeeze": _at_axes(np.squeeze),
-    "Transpose": lambda node, data: np.transpose(data, attribute_value(node, "perm")),
-    "Unsqueeze": _at_axes(np.expand_dims),
-}
 
 
 def scopes(model: ModelProto, folder: str) -> list[Scope]:
