@@ -12,8 +12,8 @@ from lrnorm._layers.options import EVALUATION_OPTIONS, explain_option
 from lrnorm._layers.tables import Tabled, table_of
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm.net.calling import Evaluation, first_fitting
-from lrnorm.net.editing import Edited
 from lrnorm.net.flat import facts_of, laid_open
+from lrnorm.net.joining import Joined
 from lrnorm.net.nodes import NetNode, node_of, register
 from lrnorm.net.ports import Wiring, shapes_of_ports, unify
 from lrnorm.net.wiring import Edge, Name, wire
@@ -59,7 +59,7 @@ class _Verbatim(str):
     __repr__ = str.__str__
 
 
-class Net(Frozen, Tabled, Edited, Evaluation):
+class Net(Frozen, Tabled, Joined, Evaluation):
     """Layers and edges. Immutable; equal where these are."""
 
     layers: Mapping[Name, Any]
@@ -110,11 +110,6 @@ class Net(Frozen, Tabled, Edited, Evaluation):
                 one = len(getattr(self, f"{word}s")) == 1
                 arguments[word] = next(iter(shapes.values())) if one else dict(shapes)
         return arguments
-
-    @property
-    def _listed(self) -> bool:
-        """Whether layers were given without names: they are numbered then."""
-        return 0 in self.layers
 
     def _as_given(self, layers: Mapping[Name, Any]) -> Any:
         return list(layers.values()) if self._listed else dict(layers)

@@ -29,7 +29,7 @@ class Edited:
     def __contains__(self, key: Any) -> bool:
         """Whether `key` is the name of a layer, a path of names, or one of the layers."""
         if isinstance(key, (str, tuple)):
-            return self._path(key if isinstance(key, tuple) else (key,)) in self._places
+            return self._path(key if isinstance(key, tuple) else (key,)) in self._written_order()
         return any(key is layer or key == layer for layer in self.layers.values())
 
     def _name(self, key: Any) -> Name:
@@ -55,13 +55,13 @@ class Edited:
         rest = path[1:]
         return (first, *(inner._path(rest) if isinstance(inner, Edited) and rest else rest))
 
-    @property
-    def _places(self) -> set[Any]:
-        """The paths of all layers, those in nets inside too."""
-        inner = {n: layer for n, layer in self.layers.items() if isinstance(layer, Edited)}
-        return {(n,) for n in self.layers} | {
-            (n, *p) for n, net in inner.items() for p in net._places
-        }
+    def _written_order(self) -> list[Path]:
+        """The paths of all layers, in the order in which they were written."""
+        paths: list[Path] = []
+        for name, layer in self.layers.items():
+            inner = layer._written_order() if isinstance(layer, Edited) else []
+            paths += [(name,), *((name, *path) for path in inner)]
+        return paths
 
     def __getitem__(self, key: Any) -> Any:
         """net[2], net["conv"], net["block", "conv"] give a layer, net[1:3] a net. A slice from

@@ -22,8 +22,8 @@ class Open(NamedTuple):
     claims: list[Claim]  # what is declared of ports, of nets inside too
 
 
-def laid_open(wiring: Wiring, declared: Declared) -> Open:
-    """A net with the layers of the nets inside in place of these."""
+def laid_open(wiring: Wiring, declared: Declared, depth: int | None = None) -> Open:
+    """A net with the layers of the nets inside in place of these, down to `depth` levels."""
     nodes: dict[Path, Node] = {}
     feeds: dict[Path, Mapping[str, Source]] = {}
     named: dict[Path, Source] = {}
@@ -38,7 +38,7 @@ def laid_open(wiring: Wiring, declared: Declared) -> Open:
         for name, node in wiring.nodes.items():
             path = (*at, *name)
             taken = {port: made[source] for port, source in wiring.feeds[name].items()}
-            if isinstance(node, NetNode):
+            if isinstance(node, NetNode) and (depth is None or len(at) < depth):
                 given = lay_open(path, node.layer._wiring, node.layer._declared, taken)
                 parts[path] = Inner(node.type, taken, given)
             else:

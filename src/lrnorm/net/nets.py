@@ -57,6 +57,8 @@ channel_window_size=2), abs], input=(5, 1, 1))
                     way_out="Write a NetGraph, whose edges say what feeds each of them.",
                 )
 
+    _is_chain = True
+
     def _cut(self, names: list[Name]) -> dict[str, Any]:
         own, ports = list(self.layers), {}
         if names[0] != own[0]:
@@ -119,6 +121,30 @@ class NetGraph(Net):
             raise KindError("edges", 'must be a list such as [("a", "b")]', value=edges)
         by_name = layers_by_name("NetGraph", layers)
         self._build(by_name, edges_of(edges), input, output, foreign)
+
+    def add(self, layers: Any, edges: Iterable[Any] = ()) -> NetGraph:
+        """The graph with more layers and edges.
+
+        `layers` is a mapping of names, or a list where the layers of the graph are numbered; the
+        new ones are numbered on. Edges are written as for NetGraph and may lead to and from the
+        layers that were there. Declared shapes stay where their ports still exist.
+
+        Errors: those of making the graph; ParameterError (a ValueError) for a name that is taken,
+        with both layers named. Source: Wolfram's NetGraph and NetAppend.
+
+        >>> from lrnorm import LocalResponseNormalizationLayer, NetGraph
+        >>> net = NetGraph({"norm": LocalResponseNormalizationLayer()})
+        >>> net.add({"size": abs}, [("norm", "size")]).edges
+        (('norm', 'size'),)
+        """
+        new = dict(self.layers) | self._new("add", (layers,))
+        given: Any = list(new.values()) if self._listed else new
+        net = NetGraph(given, [*self.edges, *edges])
+        words = {
+            word: {port: s for port, s in shapes.items() if port in getattr(net, f"{word}s")}
+            for word, shapes in self._declared.items()
+        }
+        return net.replace(**{word: shapes for word, shapes in words.items() if shapes})
 
     def _arguments(self) -> dict[str, Any]:
         arguments = super()._arguments()

@@ -37,8 +37,9 @@ def load(model: Model, *, intra_op_num_threads: int | None = None) -> NetGraph:
     ports, without the batch axis, and takes one example or a batch as any net does; a model that
     is fixed to one example runs once for each. An LRN goes by the name that `specs` gives it, and
     the rest is cut into "segment1", "segment2", …, one for each number of LRNs on the longest way
-    there. An output that is also an input goes by the name `NAME/given`. LRNs compute in the type of their input, any float, along axis 1 of any rank; windows of
-    even width, which ONNX Runtime refuses, are as the standard has them.
+    there. An output that is also an input goes by the name `NAME/given`. LRNs compute in the type
+    of their input, any float, along axis 1 of any rank; windows of even width, which ONNX
+    Runtime refuses, are as the standard has them.
 
     `intra_op_num_threads` is how many threads a session of ONNX Runtime uses: None for as many as
     lrnorm does at this moment, 0 for ONNX Runtime's own choice.
