@@ -92,7 +92,9 @@ def test_what_cannot_be_is_refused_before_it_is_sent(sent):
 @pytest.mark.parametrize(("count", "there"), [(0, "no GPU"), (1, "1 GPU"), (2, "2 GPUs")])
 def test_a_gpu_that_is_not_there(monkeypatch, torch, count, there):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    with pytest.raises(DeviceError, match=rf"'GPU', 3\): PyTorch finds {there} here\..*'CPU'"):
+    with pytest.raises(
+        DeviceError, match=rf"'GPU', 3\) must be there: PyTorch finds {there} here\..*'CPU'"
+    ):
         LAYER(sample(5, 2, 3), target_device=("GPU", 3))
 
 

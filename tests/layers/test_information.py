@@ -11,7 +11,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from lrnorm import KindError, LRNormError, ParameterError, information, options
+from lrnorm import (
+    KindError,
+    LRNormError,
+    NetChain,
+    NetGraph,
+    NetPort,
+    ParameterError,
+    information,
+    options,
+)
 from lrnorm import LocalResponseNormalizationLayer as Layer
 from lrnorm._layers.facts import Facts, Graph, Leaf, Link
 from lrnorm._report.information import readable_size
@@ -247,7 +256,7 @@ def test_options():
     evaluating["batch_size"] = 3
     assert options(LAYER)["batch_size"] is None
     for wrong in (5, int, "layer"):
-        with pytest.raises(KindError, match="options tells about a layer or a class"):
+        with pytest.raises(KindError, match="options takes a layer or a class"):
             options(wrong)
 
 
@@ -382,3 +391,47 @@ def test_wrong_words_in_making_say_which_are_right(word, value, way_out):
     for make in (Layer, LAYER.replace):
         with pytest.raises(TypeError, match=rf"Layer\(\) has no argument '{word}': .*{way_out}"):
             make(**{word: value})
+
+
+def test_a_report_is_a_mapping():
+    report = information(LAYER)
+    assert report["LayersCount"] == report["layers_count"] == 1
+    assert report["InputPorts"] == {"Input": (5, None, 1)}
+    assert dict(report) == {name: information(LAYER, name) for name in report}
+    assert "LayersCount" in report
+    with pytest.raises(KeyError):
+        report["xyzzy"]
+
+
+def test_a_bare_layer_is_a_table_in_a_notebook():
+    assert LAYER._repr_html_().startswith("<table><caption>LocalResponseNormalizationLayer")
+
+
+def test_one_option():
+    assert options(LAYER, "target_device") == options(LAYER, "TargetDevice") == "CPU"
+    assert options(Layer, ["alpha", "Beta"]) == [1.0, 0.5]
+    with pytest.raises(ParameterError, match="there is no option 'x': the options are"):
+        options(LAYER, "x")
+
+
+def test_the_expression_in_the_wolfram_language():
+    words = '"Alpha" -> 0.0001, "Beta" -> 0.75, "Bias" -> 1., "ChannelWindowSize" -> 2'
+    layer = Layer(alpha=1e-4, beta=0.75)
+    expression = f"LocalResponseNormalizationLayer[{words}]"
+    assert information(layer, "WolframForm") == information(layer, "wolfram_form") == expression
+    known = information(layer.replace(input=(5, 2, 1)), "WolframForm")
+    assert known == expression[:-1] + ', "Input" -> {5, 2, 1}]'
+    chain = NetChain([layer, np.tanh])
+    expected = f"NetChain[{{{expression}, ElementwiseLayer[Tanh]}}]"
+    assert information(chain, "WolframForm") == expected
+    graph = NetGraph(
+        {"n": layer, "add": np.add}, [("n", "add"), (NetPort("Input"), "add", NetPort("sum"))]
+    )
+    assert information(graph, "WolframForm") == (
+        f'NetGraph[<|"n" -> {expression}, "add" -> ThreadingLayer[Plus]|>, '
+        '{NetPort["Input"] -> "n", {"n", NetPort["Input"]} -> "add", "add" -> NetPort["sum"]}]'
+    )
+    with pytest.raises(ParameterError, match=r"layer 0 \(cbrt\) has no Wolfram layer"):
+        information(NetChain([np.cbrt]), "WolframForm")
+    with pytest.raises(ParameterError, match="has an asymmetric window"):
+        information(Layer(channel_window_size=(2, 1)), "WolframForm")

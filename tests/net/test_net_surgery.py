@@ -211,3 +211,59 @@ def test_elementwise_takes_the_gradient_that_a_function_has():
     same(NetChain([elementwise(Square())]).vjp(X, 3 * X), 6 * X * X)
     own = elementwise(Square(), vjp=lambda x, g: -g)
     same(NetChain([own]).vjp(X, 3 * X), -3 * X)
+
+
+def test_layers_are_read_only():
+    for change in (lambda: GRAPH.layers.clear(), lambda: GRAPH.layers.__setitem__("a", B)):
+        with pytest.raises((TypeError, AttributeError)):
+            change()
+    assert GRAPH["a"] == A
+
+
+def test_what_is_in_a_net():
+    nested = NetChain({"block": CHAIN, "end": TANH})
+    assert "block" in nested
+    assert ("block", "a") in nested
+    assert CHAIN in nested
+    assert "a" not in nested
+    assert "x" not in nested
+    assert A not in nested
+
+
+def test_all_layers_of_a_graph_are_the_graph():
+    graph = NetGraph({"a": A, "b": B}, [("a", "b")], input=(5, 2, 1))
+    for same_graph in (graph[:], graph.take("a", "b"), graph.take(2), GRAPH[:]):
+        assert same_graph in (graph, GRAPH)
+
+
+def test_other_spellings_of_paths():
+    nested = NetChain({"block": CHAIN, "end": TANH})
+    assert NetPort(["block", "Output"]) == NetPort("block", "Output")
+    assert nested.replace(["block", "a"], C)["block", "a"] == C
+    [path] = [path for path in lrnorm.information(nested, "Layers") if path[-1] == "a"]
+    same(nested(X, port=path), A(X))
+    same(nested(X, port=-1), nested(X))
+    same(nested(X, port=("block", 0)), A(X))
+
+
+def test_hints_of_wrong_names():
+    with pytest.raises(AttributeError, match=r"no attribute 'input'\. Ask net\.inputs"):
+        CHAIN.input  # noqa: B018
+    numbered = NetChain([A, B])
+    with pytest.raises(LayerLookupError, match=r"^there is no layer '0'\. Did you mean 0\?"):
+        numbered.take("0")
+    with pytest.raises(KindError, match=r"NetPort takes names .*, got nothing\. Write"):
+        NetPort()
+
+
+def test_a_chain_refuses_a_layer_of_several_inputs():
+    two = NetGraph({"sub": np.subtract}, [([NetPort("p"), NetPort("q")], "sub")])
+    text = r"layer 1 \(NetGraph\) must have one input, .* got \['p', 'q'\]\. Write a NetGraph"
+    with pytest.raises(ParameterError, match=text):
+        NetChain([A, two])
+    assert list(NetChain([two, A]).inputs) == ["p", "q"]
+
+
+def test_classes_say_where_users_import_them():
+    for one in (CHAIN, GRAPH, NetPort("a"), A, lrnorm.information(A)):
+        assert type(one).__module__ == "lrnorm"

@@ -255,3 +255,90 @@ def test_a_module_with_a_frozen_part_stays_as_it_is() -> None:
     block[1].eval()
     information(NetChain([block], input=(3, 6, 6)), "NodeGraph")
     assert [module.training for module in block.modules()] == [True, True, False]
+
+
+def test_each_lrn_of_pytorch_is_one_node() -> None:
+    torch = pytest.importorskip("torch")
+    from lrnorm.torch import LocalResponseNorm, LocalResponseNormalizationLayer, as_module
+
+    ours = LocalResponseNormalizationLayer(alpha=0.9, beta=0.6)
+    block = torch.nn.Sequential(LocalResponseNorm(3, alpha=0.5), torch.nn.ReLU())
+    theirs = torch.nn.LocalResponseNorm(5, alpha=0.9, beta=0.7)
+    net = NetChain({"theirs": theirs, "ours": ours, "block": block, "n": NORM}, input=(7, 3, 2))
+    model = agree(net, 2, 7, 3, 2)
+    assert kinds(model) == ["LRN", "LRN", "LRN", "Relu", "LRN"]
+    specs = list(lrnorm.onnx.specs(model).values())
+    assert [spec.scale for spec in specs] == pytest.approx([0.9 / 5, 0.9 / 5, 0.5 / 3, 0.9 / 5])
+    assert kinds(lrnorm.onnx.to_onnx(net)) == kinds(model)
+    assert kinds(lrnorm.onnx.to_onnx(LocalResponseNorm(3))) == ["LRN"]
+    x = torch.tensor(sample(2, 7, 3, 2))
+    assert as_module(net)(x).shape == x.shape
+
+
+def test_shared_weights_are_written_once() -> None:
+    torch = pytest.importorskip("torch")
+    conv = torch.nn.Conv2d(7, 7, 1)
+    tied = torch.nn.Conv2d(7, 7, 1)
+    tied.weight = conv.weight
+    model = agree(NetChain([conv, NORM, conv, tied], input=(7, 3, 2)), 2, 7, 3, 2)
+    assert [tuple(t.dims) for t in model.graph.initializer].count((7, 7, 1, 1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("net", "operators"),
+    [
+        (NetChain([np.tanh, NORM, np.square]), ["Tanh", "LRN", "Mul"]),
+        (
+            NetGraph({"n": NORM, "j": np.concatenate}, [("n", "j"), (NetPort("p"), "j")]),
+            ["LRN", "Concat"],
+        ),
+        (
+            NetGraph({"n": NORM, "add": np.add}, [("n", "add"), (NetPort("Input"), "add")]),
+            ["LRN", "Add"],
+        ),
+    ],
+)
+def test_functions_of_the_table(net, operators):
+    assert kinds(agree(net, 2, 5, 3, 2)) == operators
+    assert kinds(lrnorm.onnx.to_onnx(net)) == operators
+
+
+def test_what_to_onnx_does_not_take() -> None:
+    with pytest.raises(TypeError, match="to_onnx takes a layer, a net or an LRNSpec, got 3"):
+        lrnorm.onnx.to_onnx(3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_every_way_into_pytorchs_exporter_gives_lrn_nodes(dynamo, tmp_path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    from lrnorm.torch import LocalResponseNorm, as_module
+
+    class Calls(torch.nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            self.function = function
+
+        def forward(self, x):
+            return self.function(x)
+
+    residual = NetGraph({"n": NORM, "add": np.add}, [("n", "add"), (NetPort("Input"), "add")])
+    modules = [
+        as_module(NetChain([NORM])),
+        as_module(residual),
+        Calls(lrnorm.local_response_norm),
+        Calls(NORM),
+        LocalResponseNorm(5),
+    ]
+    x = torch.tensor(sample(2, 7, 3, 2))
+    for module in modules:
+        path = tmp_path / "model.onnx"
+        words = {"dynamic_axes": {"x": {0: "n"}}} if not dynamo else {"verbose": False}
+        torch.onnx.export(module.eval(), (x,), path, input_names=["x"], dynamo=dynamo, **words)
+        model = onnx.load(path)
+        assert kinds(model).count("LRN") == 1
+        assert set(kinds(model)) <= {"LRN", "Add"}
+        [found] = run(model, {"x": x.numpy()}).values()
+        np.testing.assert_allclose(found, module(x).numpy(), rtol=1e-5)

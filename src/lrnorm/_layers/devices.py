@@ -21,9 +21,8 @@ def gpu_number(target_device: Any) -> int | None:
         name, number = target_device
     if isinstance(name, str) and name == "GPU" and is_integer(number) and number > 0:
         return int(number)
-    raise ParameterError(
-        f"target_device must be 'CPU', 'GPU' or ('GPU', n) with n = 1, 2, …, got {target_device!r}."
-    )
+    rule = "must be 'CPU', 'GPU' or ('GPU', n) with n = 1, 2, …"
+    raise ParameterError("target_device", rule, value=target_device)
 
 
 def device_of_gpu(number: int) -> str:
@@ -32,15 +31,17 @@ def device_of_gpu(number: int) -> str:
         torch = import_module("torch")
     except ImportError as error:
         raise MissingDependencyError(
-            "target_device='GPU' computes through PyTorch: pip install 'lrnorm[torch]', or write "
-            "target_device='CPU'."
+            "target_device='GPU'",
+            "computes through PyTorch",
+            way_out="pip install 'lrnorm[torch]', or write target_device='CPU'.",
         ) from error
     count = torch.cuda.device_count()
     if number > count:
         there = f"{count} GPU{'s' * (count != 1)}" if count else "no GPU"
         raise DeviceError(
-            f"target_device=('GPU', {number}): PyTorch finds {there} here. "
-            "Leave it out, or write target_device='CPU'."
+            f"target_device=('GPU', {number})",
+            f"must be there: PyTorch finds {there} here",
+            way_out="Leave it out, or write target_device='CPU'.",
         )
     return f"cuda:{number - 1}"
 

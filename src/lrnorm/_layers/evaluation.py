@@ -85,12 +85,14 @@ class Operand(NamedTuple):
         return [self._replace(value=v, item=f" (item {i})") for i, v in enumerate(value)]
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """Errors about x name the port instead."""
+    def named(self, subject: str = "x") -> Iterator[None]:
+        """Errors about the subject name the port instead."""
         try:
             yield
         except LRNormError as error:
-            raise error.about(self.where) from error
+            if error.subject.partition(" ")[0] != subject:
+                raise
+            raise error.about(self.where, instead_of=subject) from error
 
     def unlisted(self) -> Operand:
         """With the array that nested lists are."""
@@ -108,7 +110,7 @@ class Operand(NamedTuple):
 
     def forms(self, way_out: str) -> set[bool]:
         """Whether the array may be one example (False), a batch (True), or either."""
-        shape = tuple(self.value.shape)
+        shape = _sizes(self.value)
         possible = {False, True} if shape and not self.item else {False}
         fitting = {form for form in possible if not contradict(self.shape, shape[form:])}
         if fitting:
@@ -179,11 +181,11 @@ class Evaluated:
 
     def _batched(self, fed: list[Operand]) -> bool:
         """Whether batches were fed: what fits every port and, where either may, the whole."""
-        shapes: dict[str, tuple[int, ...]] = {}
+        shapes: dict[str, Shape] = {}
         forms: dict[str, set[bool]] = {}
         for one in fed:
             if hasattr(one.value, "shape"):
-                shapes[one.port] = tuple(one.value.shape)
+                shapes[one.port] = _sizes(one.value)
                 forms[one.port] = one.forms(self._any_shape)
             elif one.shape is not None:
                 one.front()
@@ -199,13 +201,18 @@ class Evaluated:
             )
         batched = bool(shapes) and self._rather(shapes, choices)
         counts = {port: shape[0] for port, shape in shapes.items()} if batched else {}
-        if len(set(counts.values())) > 1:
+        if len({*counts.values()} - {None}) > 1:
             raise ShapeError("batches", "must have one length at all ports", value=counts)
         return batched
 
-    def _rather(self, shapes: Mapping[str, tuple[int, ...]], choices: set[bool]) -> bool:
+    def _rather(self, shapes: Mapping[str, Shape], choices: set[bool]) -> bool:
         """Whether arrays of these shapes are batches, where `choices` are open."""
         return min(choices)
+
+
+def _sizes(array: Any) -> Shape:
+    """The shape of an array; None for a size that a trace leaves open."""
+    return tuple(n if isinstance(n, int) else None for n in array.shape)
 
 
 def each(result: Any, verb: Callable[[Any], Any]) -> Any:

@@ -8,6 +8,7 @@ What is fed to a port, alone or in a list, is told apart here; the fronts comput
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Self
 
 from lrnorm._function.dispatch import Front
@@ -34,6 +35,9 @@ _ELSEWHERE = {
     **dict.fromkeys(("axis", "dim", "channel_axis"), _AXIS),
     **dict.fromkeys(("spec", "scale", "before", "after"), _SPEC),
 }
+
+
+_IN_FRONTS = {"": "x", GRADIENT: "g", TANGENT: "t"}  # what the fronts call an operand
 
 
 class LocalResponseNormalizationLayer(Frozen, Tabled, Evaluated):
@@ -341,18 +345,19 @@ input=(5, 1, 1))
         return self._one(verb, Run(), given)
 
     def _evaluated(self, verb: Callable[..., Any], run: Run, given: list[Operand]) -> Any:
-        fronts = [one.front() for one in given]
-        shape = tuple(given[0].value.shape)
-        for one in given:
-            if tuple(one.value.shape) != shape:
-                got = str(tuple(one.value.shape))
-                raise ShapeError(one.where, f"expects the shape of the input, {shape}", got=got)
-            # On no channels: the front's check of the dtype, in the name of this port and before
-            # a conversion spoils the values in silence.
-            with one.named():
-                fronts[0].forward(one.value[:0, ...], self.spec, 0, dtype=None, out=None)
+        front, *_ = [one.front() for one in given]
+        x, *others = given
+        for one in others:
+            if (shape := tuple(one.value.shape)) != tuple(x.value.shape):
+                rule = f"expects the shape of the input, {tuple(x.value.shape)}"
+                raise ShapeError(one.where, rule, got=str(shape))
         axis = self._axis + (run.batched and self._in_batch)
-        return verb(fronts[0], axis, *(one.value for one in given))
+        with ExitStack() as stack:
+            for one in given:
+                stack.enter_context(one.named(_IN_FRONTS[one.role]))
+            if run.dtype is not None or run.gpu is not None:  # before a conversion loses anything
+                front.forward(x.value[:0, ...], self.spec, 0, dtype=None, out=None)
+            return verb(front, axis, *(one.value for one in given))
 
 
 def _restored(kind: Any, attributes: dict[str, Any]) -> Any:

@@ -29,13 +29,15 @@ PRECISIONS: dict[str | None, tuple[str | None, str | None]] = {
 }
 
 
-def options(layer: Any) -> dict[str, Any]:
+def options(layer: Any, name: Any = None) -> Any:
     """options(class) → how a layer is made, options(layer) → how it is evaluated: the defaults.
 
     The names are keywords of the class and of a call, ``layer(x, batch_size=8)``. The result is a
-    dict of its own. `output`, which the class takes too, is another word for `input`.
+    dict of its own. `output`, which the class takes too, is another word for `input`. With a
+    `name`, in either spelling, it is the default of that option; with a list of names, a list.
 
-    Errors: KindError (a TypeError) for what is neither a layer nor a class of layers.
+    Errors: KindError (a TypeError) for what is neither a layer nor a class of layers;
+    ParameterError (a ValueError) for an unknown option.
 
     Source: Wolfram's Options[LocalResponseNormalizationLayer] and Options[layer].
 
@@ -49,10 +51,19 @@ def options(layer: Any) -> dict[str, Any]:
     found = getattr(layer, f"_{kind}_options", None)
     if found is None:
         raise KindError(
-            f"options tells about a layer or a class of layers, got {layer!r}. "
-            "Try options(LocalResponseNormalizationLayer)."
+            "options",
+            "takes a layer or a class of layers",
+            value=layer,
+            way_out="Try options(LocalResponseNormalizationLayer).",
         )
-    return dict(found)
+    if name is None:
+        return dict(found)
+    if isinstance(name, (list, tuple)):
+        return [options(layer, one) for one in name]
+    own = snake_case(name) if isinstance(name, str) else name
+    if own not in found:
+        raise ParameterError(f"there is no option {name!r}: the options are {list(found)}")
+    return found[own]
 
 
 def explain_option(
@@ -77,13 +88,13 @@ def explain_option(
         hint = elsewhere[word].format(value=value)
     else:
         return explain_foreign(function, words, known)
-    return KindError(f"{function}() has no argument {word!r}: {hint}.")
+    return KindError(f"{function}() has no argument {word!r}: {hint}")
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str | None, ...]) -> None:
     if not (value is None or isinstance(value, str)) or value not in allowed:
         names = ", ".join(map(repr, allowed[:-1]))
-        raise ParameterError(f"{name} must be {names} or {allowed[-1]!r}, got {value!r}.")
+        raise ParameterError(name, f"must be {names} or {allowed[-1]!r}", value=value)
 
 
 def check_evaluation(
@@ -96,8 +107,10 @@ def check_evaluation(
     """Refuse what the options of an evaluation cannot be."""
     if batch_size is not None and not (is_integer(batch_size) and batch_size > 0):
         raise (ParameterError if is_integer(batch_size) else KindError)(
-            f"batch_size must be a positive integer or None, got {batch_size!r}. "
-            "None computes the whole batch at once."
+            "batch_size",
+            "must be a positive integer or None",
+            value=batch_size,
+            way_out="None computes the whole batch at once.",
         )
     _one_of("net_evaluation_mode", net_evaluation_mode, ("Test", "Train"))
     if not is_integer(random_seeding):
@@ -111,11 +124,11 @@ def learnable_names(learnable: Any, names: tuple[str, ...]) -> tuple[str, ...]:
     """Which of the numbers a layer learns: `learnable` is True, False, a name or several."""
     if isinstance(learnable, bool):
         return names if learnable else ()
-    rule = f"learnable must be True, False or names among {', '.join(names)}"
+    rule = f"must be True, False or names among {', '.join(names)}"
     if not isinstance(learnable, Iterable):
-        raise KindError(f"{rule}, got {learnable!r}.")
+        raise KindError("learnable", rule, value=learnable)
     wanted = (learnable,) if isinstance(learnable, str) else tuple(learnable)
     unknown = [name for name in wanted if name not in names]
     if unknown:
-        raise ParameterError(f"{rule}, got {unknown[0]!r}.")
+        raise ParameterError("learnable", rule, value=unknown[0])
     return tuple(name for name in names if name in wanted)

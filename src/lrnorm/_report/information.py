@@ -100,6 +100,12 @@ def _node_graph_plot(facts: Facts) -> Any:
     return drawing_of(facts)
 
 
+def _wolfram_form(facts: Facts) -> str:
+    from lrnorm._report.wolfram import wolfram_form
+
+    return wolfram_form(facts)
+
+
 # Wolfram's names for what goes by another here.
 _ELSEWHERE = {
     "mxnetnodegraph": "NodeGraph",
@@ -143,7 +149,11 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
 }
 
 
-_BY_NAME = _PROPERTIES | {snake_case(name): rule for name, rule in _PROPERTIES.items()}
+# Properties of our own; "Properties" lists those of Wolfram.
+_OWN: dict[str, Callable[[Facts], Any]] = {"WolframForm": _wolfram_form}
+
+_BY_NAME = _PROPERTIES | _OWN
+_BY_NAME |= {snake_case(name): rule for name, rule in _BY_NAME.items()}
 
 
 # What a report shows, and how it calls that.
@@ -187,14 +197,14 @@ def _value(facts: Facts, prop: Any) -> Any:
     raise ParameterError(
         f"there is no property {prop!r}",
         way_out=f"{guess}The properties, each also in snake_case such as layers_count, are "
-        f"{', '.join(_PROPERTIES)}.",
+        f"{', '.join([*_PROPERTIES, *_OWN])}.",
     )
 
 
 def information(layer: Any, prop: Any = None) -> Any:
     """What a layer or net is made of: a report, or the value of one property.
 
-        information(layer)                  a report that prints as text and as HTML in a notebook
+        information(layer)                  a report: a mapping that prints as a table
         information(layer, "LayersCount")   one value; "layers_count" is the same
         information(layer, [p, q, …])       a list of values
         information([layer, net, …], …)     a list of answers
@@ -214,6 +224,9 @@ def information(layer: Any, prop: Any = None) -> Any:
         (nodes, edges) in paths. A path is a tuple of names; a bare layer stands at ().
     InputForm
         The expression that builds it.
+    WolframForm
+        The expression that builds it in the Wolfram Language, with nets inside laid open; a
+        ParameterError (a ValueError) names a layer that has none. Ours: "Properties" leaves it out.
     SummaryGraphic, FullSummaryGraphic
         A drawing of the layers, with nets inside as one box each, or laid open. It shows itself in
         notebooks; `.svg` is its text, `.save("net.png")` and `.save("net.svg")` write it.

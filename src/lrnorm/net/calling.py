@@ -201,7 +201,7 @@ class Evaluation(Evaluated):
             result = verb(run._replace(home=home), fed, grads)
         return each(result, partial(brought_home, home=home))
 
-    def _rather(self, shapes: Mapping[str, tuple[int, ...]], choices: set[bool]) -> bool:
+    def _rather(self, shapes: Mapping[str, Shape], choices: set[bool]) -> bool:
         """An array of rank 4 is rather a batch, and to plain functions alone everything is one
         example."""
         nodes = self._open.flat.nodes.values()
@@ -215,7 +215,7 @@ class Evaluation(Evaluated):
 
 
 def first_fitting(
-    opened: Open, shapes: tuple[tuple[str, tuple[int, ...]], ...], forms: tuple[bool, ...]
+    opened: Open, shapes: tuple[tuple[str, Shape], ...], forms: tuple[bool, ...]
 ) -> bool:
     """Of one example (False) and a batch (True), the first as which these shapes of what is fed
     fit the net."""

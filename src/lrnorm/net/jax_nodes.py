@@ -38,9 +38,10 @@ def call_function(function: Callable[..., Any], values: Sequence[Any]) -> Any:
 
 
 def vjp_of_function(function: Callable[..., Any], values: Sequence[Any], grad: Any) -> Any:
-    """The gradients by the values of sum(grad * function(*values))."""
+    """The gradients by the values of sum(grad * function(*values)), each of its value's kind."""
     y, back = jax.vjp(function, *(_floating(_array(value)) for value in values))
-    return tuple(back(alike(_array(grad), y)))
+    found = zip(back(alike(_array(grad), y)), values, strict=True)
+    return tuple(dx if isinstance(value, jax.Array) else array_of(dx) for dx, value in found)
 
 
 def _array(value: Any) -> Any:

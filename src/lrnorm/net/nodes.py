@@ -12,6 +12,7 @@ import numbers
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -226,36 +227,47 @@ class FunctionNode(Node):
         return said, [output]
 
     def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
-        return (self._each(self._compute, values, run),)
+        whole = run.batched and self._takes_batches(values)
+        return (self._each(partial(self._compute, batched=whole), values, run),)
 
     def vjp(self, values: Sequence[Any], grads: Sequence[Any], run: Run) -> tuple[Any, ...]:
-        results = self._each(self._gradient, (*values, *grads), run)
+        whole = run.batched and self._takes_batches((*values, *grads))
+        results = self._each(partial(self._gradient, batched=whole), (*values, *grads), run)
         return results if isinstance(results, tuple) else (results,)
 
-    def _of(self, rules: types.ModuleType | None) -> Callable[..., Any]:
+    def _takes_batches(self, values: Sequence[Any]) -> bool:
+        """Whether it means the same of a batch of tensors as of each example: a trace of it then
+        holds for batches of any length. NumPy's functions may round a batch otherwise."""
+        ranks = {getattr(value, "ndim", None) for value in values}
+        return self.rule is not None and len(ranks) == 1 and rules_of_any(values) is not None
+
+    def _of(self, rules: types.ModuleType | None, batched: bool = False) -> Callable[..., Any]:
         """The function of separate values. A function of NumPy, which would record no gradient, is
         replaced by the one of that name in the framework."""
         function, words = functions.unpacked(self.function)
+        if batched and self.rule is not None and self.rule.joins:
+            axis = functions.joining_axis(self.function)
+            words = {next(iter(words), "axis"): axis + (axis >= 0)}
         if rules is not None and functions.home_of(function) == "numpy":
             names = self.rule.names if self.rule else (getattr(function, "__name__", ""),)
             twins = (getattr(rules.LIBRARY, name, None) for name in names)
             function = next(filter(None, twins), function)
         if self.rule is not None and self.rule.joins:
             return lambda *values: function(list(values), **words)
-        return functools.partial(function, **words) if words else function
+        return partial(function, **words) if words else function
 
-    def _compute(self, *values: Any) -> Any:
+    def _compute(self, *values: Any, batched: bool = False) -> Any:
         rules = rules_of_any((self.function, *values))
-        function = self._of(rules)
+        function = self._of(rules, batched)
         return rules.call_function(function, values) if rules else function(*values)
 
-    def _gradient(self, *values_and_grad: Any) -> Any:
+    def _gradient(self, *values_and_grad: Any, batched: bool = False) -> Any:
         if (own := getattr(self.layer, "vjp", None)) is not None:
             return own(*values_and_grad)
         *values, grad = values_and_grad
         rules = rules_of_any((self.function, *values))
         if rules is not None:
-            return rules.vjp_of_function(self._of(rules), values, grad)
+            return rules.vjp_of_function(self._of(rules, batched), values, grad)
         if self.rule is not None:
             return functions.gradient(self.rule, self.function, values, grad)
         raise KindError(
@@ -268,7 +280,7 @@ class FunctionNode(Node):
     def _each(self, verb: Callable[..., Any], values: Sequence[Any], run: Run) -> Any:
         """What the verb gives for each example of a batch; an empty batch goes in whole, as there
         is no other way to learn the shape of what comes out."""
-        if not run.batched or not len(values[0]):
+        if not run.batched or self._takes_batches(values) or not len(values[0]):
             return verb(*values)
         results = [verb(*each) for each in zip(*values, strict=True)]
         if isinstance(results[0], tuple):
@@ -309,7 +321,7 @@ class ElementwiseNode(FunctionNode):
     def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
         return same_shape(None, inputs, outputs)
 
-    def _gradient(self, *values_and_grad: Any) -> Any:
+    def _gradient(self, *values_and_grad: Any, batched: bool = False) -> Any:
         if self.layer.vjp is not None:
             return self.layer.vjp(*values_and_grad)
         return super()._gradient(*values_and_grad)

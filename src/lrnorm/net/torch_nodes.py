@@ -318,10 +318,10 @@ class NetModule(nn.Module):
                 key = str(name).replace(".", "/")
                 self.add_module(f"{key}_" if hasattr(self, key) else key, layer)
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, input: Any, *others: Any) -> Any:
         ports = list(self.net.inputs)
-        x = inputs[0] if len(inputs) == 1 else dict(zip(ports, inputs, strict=True))
-        return self.net._as_it_is(x)
+        fed = dict(zip(ports, (input, *others), strict=True)) if others else input
+        return self.net._as_it_is(fed)
 
     def extra_repr(self) -> str:
         return str(self.net).partition("\n")[0]

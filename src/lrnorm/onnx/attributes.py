@@ -174,8 +174,9 @@ def _checked(path: str, spec: Any, found: Mapping[str, Found]) -> dict[str, Any]
     return said
 
 
-def to_onnx(layer: LocalResponseNormalizationLayer | LRNSpec) -> ModelProto:
-    """A model of one layer: "Input" to "Output", float32 of (batch, channels, height, width).
+def to_onnx(layer: Any) -> ModelProto:
+    """A model of a layer, "Input" to "Output", float32 of (batch, channels, height, width); or of a
+    net, with the net's ports.
 
         Output = Input * (bias + scale * sum(Input[j]**2 for j in c-before … c+after)) ** -beta
 
@@ -184,8 +185,11 @@ def to_onnx(layer: LocalResponseNormalizationLayer | LRNSpec) -> ModelProto:
     otherwise, or has an end None, is written out in standard operators. Even windows (one more
     after) are right ONNX, but ONNX Runtime refuses them on the CPU.
 
-    Errors: ParameterError (a ValueError) for a number that float32 cannot hold; KindError (a
-    TypeError) for what is neither a layer nor a spec.
+    `layer` is a layer, an LRNSpec, one of the modules of `lrnorm.torch`, or a NetChain or NetGraph.
+    The model of a net is what ``information(net, "NodeGraph")`` gives: each LRN is one node.
+
+    Errors: ParameterError (a ValueError) for a number that float32 cannot hold, and for a layer of
+    a net that ONNX has no operator for; KindError (a TypeError) for anything else.
 
     Source: the operator LRN-13 of the ONNX standard.
 
@@ -198,11 +202,15 @@ def to_onnx(layer: LocalResponseNormalizationLayer | LRNSpec) -> ModelProto:
     if isinstance(layer, LRNSpec):
         spec = layer
     elif isinstance(layer, LocalResponseNormalizationLayer):
-        spec, sizes = layer.spec, layer.input
+        spec, sizes = layer.spec, layer.input or sizes
+    elif isinstance(getattr(layer, "spec", None), LRNSpec):
+        spec, sizes = layer.spec, getattr(layer, "input", sizes)
+    elif hasattr(layer, "_facts"):
+        from lrnorm.onnx.node_graph import model_of
+
+        return model_of(layer._facts())
     else:
-        raise KindError(
-            f"to_onnx takes a LocalResponseNormalizationLayer or an LRNSpec, got {layer!r}."
-        )
+        raise KindError("to_onnx", "takes a layer, a net or an LRNSpec", value=layer)
     said = in_onnx_words(spec, sizes[0])
     if isinstance(said, str):
         nodes = _written_out(spec, sizes[0])

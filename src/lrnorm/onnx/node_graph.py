@@ -72,6 +72,7 @@ class _Writer:
         self.made: dict[str, Any] = {}  # value → the node or initializer that makes it
         self.node_names: dict[str, None] = {}
         self.functions: list[Any] = []
+        self.weights: dict[Any, str] = {}  # content → name: shared weights are written once
         self.names = self._names()
 
     def _names(self) -> dict[Source, str]:
@@ -171,7 +172,7 @@ class _Writer:
             return _single(rule.operator, len(links), words, rule.times)
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(layer, torch.nn.Module):
-            raise self._refusal(path, leaf, f"{leaf.type} {layer!r} has no word in it")
+            raise self._refusal(path, leaf, "it has no operator for it")
         shapes = [link.shape for link in links]
         if any(shape is None or None in shape for shape in shapes):
             raise self._refusal(path, leaf, f"the shape of its input is not known, {shapes}")
@@ -182,9 +183,11 @@ class _Writer:
 
     def _refusal(self, path: Path, leaf: Leaf, reason: str) -> ParameterError:
         return ParameterError(
-            f"layer {named(path)} ({leaf.type}) cannot be said in ONNX: {reason}. A NodeGraph "
-            "takes layers of lrnorm, ONNX segments, torch.nn.Modules for an input of known shape, "
-            f"and functions of one meaning for an example and a batch: {', '.join(SAYABLE)}."
+            f"layer {named(path)} ({leaf.type})",
+            f"cannot be said in ONNX: {reason}",
+            way_out="Use layers of lrnorm, ONNX segments, torch.nn.Modules for an input of known "
+            "shape, and functions of one meaning for an example and a batch: "
+            f"{', '.join(SAYABLE)}.",
         )
 
     def _add(self, path: Path, part: ModelProto) -> None:
@@ -205,7 +208,10 @@ class _Writer:
             return name if kept and same == made else free(wish, self.taken)
 
         for tensor in graph.initializer:
-            names.setdefault(tensor.name, name_of(tensor.name, tensor))
+            content = tensor.data_type, tuple(tensor.dims), tensor.raw_data
+            same = self.weights.get(content) if tensor.raw_data and not kept else None
+            names.setdefault(tensor.name, same or name_of(tensor.name, tensor))
+            self.weights.setdefault(content, names[tensor.name])
             if names[tensor.name] not in self.made:
                 self.made[names[tensor.name]] = new = TensorProto()
                 new.CopyFrom(tensor)
@@ -266,6 +272,8 @@ def _loose(model: ModelProto) -> ModelProto:
 
 def _exported(torch: Any, module: Any, shapes: list[Any]) -> ModelProto:
     """A module as PyTorch writes it, for a batch of any length."""
+    from lrnorm.torch import patched  # PyTorch is there: the module is one of its own
+
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
     examples = tuple(torch.zeros(2, *shape, dtype=like.dtype) for shape in shapes)
     names = [f"Input{i}" for i in range(len(examples))]
@@ -274,16 +282,17 @@ def _exported(torch: Any, module: Any, shapes: list[Any]) -> ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this way of exporting is deprecated, and takes 5 ms
         try:
-            torch.onnx.export(
-                module.eval(),
-                examples,
-                stream,
-                dynamo=False,
-                input_names=names,
-                output_names=["Output"],
-                dynamic_axes={name: {0: _BATCH} for name in (*names, "Output")},
-                opset_version=OPSET,
-            )
+            with patched():  # PyTorch's own LRN becomes one node, as ours does
+                torch.onnx.export(
+                    module.eval(),
+                    examples,
+                    stream,
+                    dynamo=False,
+                    input_names=names,
+                    output_names=["Output"],
+                    dynamic_axes={name: {0: _BATCH} for name in (*names, "Output")},
+                    opset_version=OPSET,
+                )
         finally:
             for one in in_training:
                 one.training = True

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from lrnorm._fronts.torch import autograd, onnx_export
+from lrnorm._fronts.torch import autograd
 from lrnorm._fronts.torch.formula import Window
 from lrnorm._fronts.torch.front import check_tensor
 from lrnorm._function.dispatch import front_of
@@ -261,8 +261,6 @@ def normalized(x: Tensor, coefficients: Any, window: Window) -> Tensor:
     """y for a checked tensor; one LRN node where a model is exported to ONNX."""
     if x.dtype not in _FLOAT:
         x = x / 1  # integers become the default type
-    if onnx_export.is_exporting():
-        return onnx_export.forward(x, coefficients, window)
     return autograd.forward(x, coefficients, window)
 
 

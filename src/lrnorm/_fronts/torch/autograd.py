@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from lrnorm._fronts.torch import cpu, formula, operators
+from lrnorm._fronts.torch import cpu, formula, onnx_export, operators
 from lrnorm._fronts.torch.formula import Window
 
 Coefficients = Any  # tuple[float, float, float] | Tensor
@@ -71,6 +71,11 @@ def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
 
 
 def forward(x: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    # Outside a trace the second question is all that this costs.
+    if (
+        torch.compiler.is_compiling() or torch.jit._trace.is_tracing()  # type: ignore[no-untyped-call]
+    ) and onnx_export.is_exporting():
+        return onnx_export.forward(x, coefficients, window)
     return _run("forward", _Forward, x, coefficients, window)
 
 

@@ -120,7 +120,9 @@ def forward(
     working = torch.promote_types(natural, result)
     numbers, window = numbers_and_window(x, spec, axis)
     if out is None:
-        return autograd.forward(x.to(working), numbers, window).to(result)
+        # An exporter that traces would write a Cast for each `to`, also one that changes nothing.
+        y = autograd.forward(x if x.dtype == working else x.to(working), numbers, window)
+        return y if y.dtype == result else y.to(result)
     _check_out(out, x, result)
     if type(out) is Tensor and out.is_cpu and working == result == x.dtype:
         return cpu.forward_into(x, out, numbers, window)
