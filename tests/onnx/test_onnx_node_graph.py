@@ -309,7 +309,7 @@ def test_what_to_onnx_does_not_take() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_every_way_into_pytorchs_exporter_gives_lrn_nodes(dynamo, tmp_path) -> None:
     torch = pytest.importorskip("torch")

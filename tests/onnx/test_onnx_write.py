@@ -111,7 +111,7 @@ def test_there_and_back():
         (LRNSpec(1e300, 0.5, 1, 2, 2), ValueError, "scale must fit into float32, .* got 5e\\+300"),
         (LRNSpec(1e-60, 0.5, 1, 2, 2), ValueError, "scale must fit into float32"),
         (LRNSpec(1, 0.5, 1e39, 2, 2), ValueError, "bias must fit into float32, .* got 1e\\+39"),
-        (3, TypeError, "to_onnx takes a LocalResponseNormalizationLayer or an LRNSpec, got 3"),
+        (3, TypeError, "to_onnx takes a layer, a net or an LRNSpec, got 3"),
     ],
 )
 def test_what_cannot_be_written(layer, kind, text):

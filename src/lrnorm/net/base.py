@@ -59,7 +59,7 @@ class _Verbatim(str):
     __repr__ = str.__str__
 
 
-class Net(Frozen, Tabled, Joined, Evaluation):
+class Net(Frozen, Tabled, Evaluation, Joined):
     """Layers and edges. Immutable; equal where these are."""
 
     layers: Mapping[Name, Any]

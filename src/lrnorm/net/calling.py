@@ -27,6 +27,7 @@ class Evaluation(Evaluated):
 
     _open: Open
     _shapes: Mapping[Source, Shape]
+    _path: Callable[[Any], Any]  # names of layers in place of their numbers
     _first_fitting: Callable[..., bool]  # first_fitting of this net, which remembers
 
     @property
@@ -176,13 +177,9 @@ class Evaluation(Evaluated):
             raise ParameterError("port", "must name at least one port", got="an empty list")
         return wanted
 
-    def _path(self, path: Any) -> Any:
-        """The path with the names of layers in place of their numbers."""
-        raise NotImplementedError
-
     def _in_pieces(self, fed: dict[str, Any], wanted: set[Source], run: Run) -> dict[Source, Any]:
         flat, size = self._open.flat, run.batch_size
-        count = len(next(iter(fed.values()))) if run.batched else 0
+        count = len(next(iter(fed.values()))) if run.batched and size is not None else 0
         if size is None or count <= size:
             return evaluate(flat, fed, wanted, run)
         pieces = []

@@ -91,8 +91,8 @@ class Plan(NamedTuple):
 class Joined(Edited):
     """The verbs that make a larger net, or the same net under other names."""
 
-    inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any]
+    inputs: Any  # port → shape, as the evaluation has them
+    outputs: Any
     _declared: Declared
     _open: Open
     _wiring: Wiring
@@ -336,7 +336,7 @@ channel_window_size=2)])
                 value=ports,
                 way_out="Write a NetGraph with edges, or net.add(layers, edges).",
             )
-        return ports[0]
+        return str(ports[0])
 
     @property
     def _listed(self) -> bool:
