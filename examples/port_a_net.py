@@ -25,15 +25,37 @@ out = parser.parse_args().out or Path(tempfile.mkdtemp(prefix="port_a_net-"))
 out.mkdir(parents=True, exist_ok=True)
 os.chdir(out)
 
+# The first LRN of BVLC's AlexNet, as models/bvlc_alexnet/deploy.prototxt has it.
+DEPLOY = """\
+name: "AlexNet"
+layer {
+  name: "norm1"
+  type: "LRN"
+  bottom: "conv1"
+  top: "norm1"
+  lrn_param {
+    local_size: 5
+    alpha: 0.0001
+    beta: 0.75
+  }
+}
+"""
+Path("deploy.prototxt").write_text(DEPLOY)
+
 # [words]
-in_caffe = {"local_size": 5, "alpha": 1e-4, "beta": 0.75}  # as the prototxt says
-spec = conventions.read("caffe", **in_caffe)
+[norm1] = lrnorm.models.find("deploy.prototxt")
+print(norm1.name, norm1.convention, norm1.words)
+spec = norm1.spec
 print(spec)
 
 in_tensorflow = conventions.write("tensorflow", spec)
 print(in_tensorflow)
 print("read again, the same:", conventions.read("tensorflow", **in_tensorflow) == spec)
 # [end words]
+
+# [convert]
+command(["convert", "deploy.prototxt", "tensorflow"])
+# [end convert]
 
 # [copied]
 copied = conventions.read("tensorflow", depth_radius=5, alpha=1e-4, beta=0.75)
@@ -69,14 +91,13 @@ graph = onnx.helper.make_graph([node], "ported", port[:1], port[1:])
 opset = [onnx.helper.make_opsetid("", 17)]
 broken = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
 onnx.save(broken, "broken.onnx")
-expected = ["--expect", "caffe", "local_size=5", "alpha=1e-4"]
-command(["inspect", "broken.onnx", *expected])
+command(["inspect", "deploy.prototxt", "broken.onnx"])
 # [end broken]
 
 # [repaired]
 repaired = lrnorm.onnx.rewrite(broken, dict.fromkeys(lrnorm.onnx.specs(broken), spec))
 onnx.save(repaired, "repaired.onnx")
-command(["inspect", "repaired.onnx", *expected])
+command(["inspect", "deploy.prototxt", "repaired.onnx"])
 # [end repaired]
 
 # [run]

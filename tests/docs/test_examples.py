@@ -26,7 +26,12 @@ WRITES = {
         "tutorial_first_layer_numbers.png",
     },
     "swap_into_pytorch": {"tutorial_swap_into_pytorch.png"},
-    "port_a_net": {"tutorial_port_a_net.png", "broken.onnx", "repaired.onnx"},
+    "port_a_net": {
+        "tutorial_port_a_net.png",
+        "deploy.prototxt",
+        "broken.onnx",
+        "repaired.onnx",
+    },
 }
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 

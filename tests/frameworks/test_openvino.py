@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lrnorm
+from lrnorm import models
+
 openvino = pytest.importorskip("openvino")
 from openvino import opset10  # noqa: E402
 
@@ -113,3 +116,34 @@ def test_float64_is_computed_in_float32(x: Any, run: Run, ours: Any) -> None:
     y, right = run(double, **words), ours("openvino", double, **words)
     assert y.dtype == np.float64
     assert 1e-9 < np.abs(y / right - 1).max() < 1e-5
+
+
+# Files that OpenVINO writes, read by lrnorm.models and run by OpenVINO
+
+
+@pytest.mark.parametrize("axes", [(1,), (2, 3)], ids=str)
+@pytest.mark.parametrize("size", [3, 5])
+def test_an_ir_read_and_run(
+    axes: tuple[int, ...], size: int, x: Any, core: Any, tmp_path: Any
+) -> None:
+    pytest.importorskip("defusedxml")
+    source = opset10.parameter(list(x.shape), x.dtype)
+    result = opset10.lrn(source, axes=list(axes), size=size, alpha=0.9, beta=0.6, bias=2.0)
+    result.set_friendly_name("norm1")
+    model = openvino.Model([result], [source], "one")
+    openvino.save_model(model, tmp_path / "net.xml", compress_to_fp16=False)
+    [found] = models.find(tmp_path / "net.xml")
+    assert (found.name, found.shape, found.dtype) == ("norm1", x.shape, "float32")
+    words = {"size": size, "alpha": 0.9, "beta": 0.6, "bias": 2.0, "axes": list(axes)}
+    assert found.words == words
+    y = lrnorm.local_response_norm(x, spec=found.spec, axis=found.axis)
+    np.testing.assert_allclose(compiled(core, model)([x])[0], y, rtol=1e-5)
+
+
+def test_an_onnx_model_converted_keeps_its_lrn(one_lrn: Any, core: Any, tmp_path: Any) -> None:
+    """norm1 of ONNX and of the IR made from it are compared as two files."""
+    pytest.importorskip("defusedxml")
+    data = one_lrn((2, 7, 5, 4), size=5, alpha=0.9, beta=0.6, bias=2.0)
+    (tmp_path / "net.onnx").write_bytes(data)
+    openvino.save_model(core.read_model(tmp_path / "net.onnx"), tmp_path / "net.xml")
+    assert models.compare(tmp_path / "net.onnx", tmp_path / "net.xml") == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lrnorm
-from lrnorm import conventions
+from lrnorm import conventions, models
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 tf = pytest.importorskip("tensorflow")
@@ -131,3 +131,52 @@ def test_no_forward_mode() -> None:
         tf.autodiff.ForwardAccumulator(leaf, leaf),
     ):
         tf.nn.local_response_normalization(leaf)
+
+
+# Files that TensorFlow writes, read by lrnorm.models and run by TensorFlow
+
+
+class _Net(tf.Module):
+    def __init__(self, words: dict[str, Any], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.call = tf.function(
+            lambda x: tf.nn.local_response_normalization(x, name="norm1", **words),
+            input_signature=[tf.TensorSpec(shape, tf.float32)],
+        )
+
+
+def _written(net: Any, way: str, folder: Any) -> Any:
+    concrete = net.call.get_concrete_function()
+    graph = concrete.graph.as_graph_def(add_shapes=True)
+    if way == "saved":
+        tf.saved_model.save(net, str(folder / way))
+        return folder / way
+    if way == "graph.pbtxt":
+        tf.io.write_graph(graph, str(folder), way, as_text=True)
+    elif way == "graph.pb":
+        (folder / way).write_bytes(graph.SerializeToString())
+    else:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], net)
+        (folder / way).write_bytes(converter.convert())
+    return folder / way
+
+
+@pytest.mark.parametrize("way", ["graph.pb", "graph.pbtxt", "saved", "net.tflite"])
+@pytest.mark.parametrize("radius", [1, 2, 5])
+def test_a_file_read_and_run(way: str, radius: int, x: Any, numbers: Any, tmp_path: Any) -> None:
+    words = dict(zip(WORDS, (radius, *numbers), strict=True))
+    x = last(x)
+    net = _Net(words, x.shape)
+    [found] = models.find(_written(net, way, tmp_path))
+    assert (found.convention, found.dtype) == ("tensorflow", "float32")
+    assert found.words == pytest.approx(words)
+    y = lrnorm.local_response_norm(x, spec=found.spec, axis=found.axis)
+    np.testing.assert_allclose(net.call(x).numpy(), y, rtol=1e-5)
+
+
+def test_defaults_that_saved_models_leave_out(x: Any, tmp_path: Any) -> None:
+    x = last(x)
+    net = _Net({}, x.shape)
+    [found] = models.find(_written(net, "saved", tmp_path))
+    y = lrnorm.local_response_norm(x, spec=found.spec, axis=found.axis)
+    np.testing.assert_allclose(net.call(x).numpy(), y, rtol=1e-5)
