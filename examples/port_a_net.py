@@ -25,6 +25,7 @@ out = parser.parse_args().out or Path(tempfile.mkdtemp(prefix="port_a_net-"))
 out.mkdir(parents=True, exist_ok=True)
 os.chdir(out)
 
+# [prototxt]
 # The first LRN of BVLC's AlexNet, as models/bvlc_alexnet/deploy.prototxt has it.
 DEPLOY = """\
 name: "AlexNet"
@@ -41,6 +42,7 @@ layer {
 }
 """
 Path("deploy.prototxt").write_text(DEPLOY)
+# [end prototxt]
 
 # [words]
 [norm1] = lrnorm.models.find("deploy.prototxt")

@@ -17,6 +17,7 @@ ct = pytest.importorskip("coremltools")
 from coremltools.converters.mil import Builder  # noqa: E402
 from coremltools.models import datatypes, neural_network  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # of coremltools itself
 SPEC = LRNSpec(0.18, 0.6, 2.0, 2, 2)
 
 
