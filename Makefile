@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SANITIZED := tests/core/test_accuracy.py tests/core/test_threads.py tests/function/test_function_arrays.py tests/fronts/test_memory.py
 
-.PHONY: demo test slow check lint docs site site-test bench instructions asan tsan triton fuzz clean
+.PHONY: demo test slow check lint docs site site-test bench instructions core arm windows asan tsan triton fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -82,6 +82,33 @@ bench: .venv-rivals/lrnorm.stamp
 # Instructions for an element of the result, beside the numbers kept: the same in every run.
 instructions:
 	$(PYTHON) benchmarks/instructions.py
+
+# tests/core/test_core.cpp, which needs no Python: here, on an emulated 64-bit Arm processor, and on
+# Windows as wine runs it. What is missing is installed from Debian.
+CORE := cmake -S . -DLRNORM_CORE_TESTS=ON
+debian = dpkg -s $(1) >/dev/null 2>&1 || (apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1))
+ARM_TOOLS := g++-aarch64-linux-gnu qemu-user llvm cmake make gcc libc6-dev
+WINDOWS_TOOLS := clang lld mingw-w64 wine wine64 cmake make
+
+core:
+	$(CORE) -B build/core
+	cmake --build build/core --parallel
+	build/core/test_core
+
+arm:
+	$(call debian,$(ARM_TOOLS))
+	$(CORE) -B build/arm -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
+	cmake --build build/arm --parallel
+	bash csrc/check_isolation.sh build/arm aarch64-linux-gnu-nm
+	QEMU_LD_PREFIX=/usr/aarch64-linux-gnu qemu-aarch64 build/arm/test_core --no-forks
+	$(PYTHON) benchmarks/instructions.py --arm
+	$(PYTHON) benchmarks/cycles.py
+
+windows:
+	$(call debian,$(WINDOWS_TOOLS))
+	$(CORE) -B build/windows -DCMAKE_TOOLCHAIN_FILE=tests/core/windows.cmake
+	cmake --build build/windows --parallel
+	WINEDEBUG=-all wine build/windows/test_core.exe
 
 # The core with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer, under
 # the tests of kernels and pool, each in an environment of its own. The interpreter is not

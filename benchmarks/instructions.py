@@ -2,11 +2,13 @@
 
     python benchmarks/instructions.py             count, and say what changed
     python benchmarks/instructions.py --update    keep the new numbers
+    python benchmarks/instructions.py --arm       the same for a 64-bit Arm processor, emulated
 
 Counted by valgrind's callgrind in benchmarks/instructions.cpp: a fixed set of calls on one thread,
 second call of each, set-up apart. Unlike times, the counts are the same in every run and on a busy
 machine; they depend on the compiler, and know nothing of memory. Valgrind has no AVX-512.
-Needs valgrind, cmake and a compiler. A change is reported, never an error.
+Needs valgrind, cmake and a compiler; for Arm, Debian's g++-aarch64-linux-gnu and qemu-user, whose
+instructions a plugin counts (count_instructions.c). A change is reported, never an error.
 """
 
 from __future__ import annotations
@@ -14,17 +16,22 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = Path(__file__).with_name("instructions.csv")
-BUILD = ROOT / "build" / "instructions"
-SETS = ("baseline", "avx2")
+BUILD = ROOT / "build"
+CROSS = (
+    *("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"),
+    *("-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", "-DLRNORM_CORE_TESTS=ON"),
+)
 VERBS = ("forward", "vjp", "jvp", "parameters")
 LOUD = 0.03
 CALL = ("set", "verb", "type", "layout", "window", "beta", "shape")
@@ -34,47 +41,89 @@ Call = tuple[str, ...]  # the values of CALL
 Row = dict[str, str]
 
 
-def build() -> str:
+@dataclass(frozen=True)
+class Machine:
+    """What runs the program: its instruction sets, and how they are built and counted."""
+
+    sets: tuple[str, ...]
+    tools: tuple[str, ...]
+    folder: Path
+    options: tuple[str, ...]
+    kept: Path
+    count: Callable[[Path, str], tuple[str, list[int]]]  # what it prints, the counts of all calls
+
+
+def run(command: list[str], **how: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, capture_output=True, text=True, **how)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def build(machine: Machine) -> str:
     """Builds the program; the compiler's name and version."""
-    for command in (
-        ["cmake", "-S", str(ROOT), "-B", str(BUILD), "-DLRNORM_INSTRUCTIONS=ON"],
-        ["cmake", "--build", str(BUILD), "--parallel", "2"],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    cache = (BUILD / "CMakeCache.txt").read_text()
+    run(["cmake", "-S", str(ROOT), "-B", str(machine.folder), *machine.options])
+    run(["cmake", "--build", str(machine.folder), "--parallel", "2", "--target", "instructions"])
+    cache = (machine.folder / "CMakeCache.txt").read_text()
     (compiler,) = re.findall(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache, re.MULTILINE)
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
-    return version.stdout.splitlines()[0]
+    return run([compiler, "--version"]).stdout.splitlines()[0]
 
 
-def count(instruction_set: str, compiler: str) -> dict[Call, Row]:
-    """Every call of the program under one instruction set."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
+def count_with_callgrind(folder: Path, instruction_set: str) -> tuple[str, list[int]]:
+    with tempfile.TemporaryDirectory() as dumps:
+        done = run(
             [
                 "valgrind",
                 "--tool=callgrind",
-                f"--callgrind-out-file={folder}/out",
+                f"--callgrind-out-file={dumps}/out",
                 "--toggle-collect=lrn::*(lrn::Problem const&*",
                 *(f"--dump-after=lrn::{verb}(*" for verb in VERBS),
-                str(BUILD / "instructions"),
+                str(folder / "instructions"),
                 instruction_set,
-            ],
-            capture_output=True,
-            text=True,
+            ]
         )
-        if done.returncode:
-            raise SystemExit(f"valgrind failed:\n{done.stderr}")
-        totals = {int(path.suffix[1:]): total(path) for path in Path(folder).glob("out.*")}
-    calls = [line.split(",") for line in done.stdout.splitlines()]
-    if len(totals) != 2 * len(calls):
-        raise SystemExit(f"{len(totals)} counts came back for {len(calls)} calls made twice.")
+        totals = {int(path.suffix[1:]): total(path) for path in Path(dumps).glob("out.*")}
+    return done.stdout, [totals[number] for number in sorted(totals)]
+
+
+def count_with_qemu(folder: Path, instruction_set: str) -> tuple[str, list[int]]:
+    plugin = folder / "count_instructions.so"
+    source = Path(__file__).with_name("count_instructions.c")
+    run(["cc", "-shared", "-fPIC", "-O2", str(source), "-o", str(plugin)])
+    done = run(
+        ["qemu-aarch64", "-plugin", str(plugin), str(folder / "instructions"), instruction_set],
+        env={**os.environ, "QEMU_LD_PREFIX": "/usr/aarch64-linux-gnu"},
+    )
+    return done.stdout, [int(line) for line in done.stderr.splitlines()]
+
+
+X86 = Machine(
+    sets=("baseline", "avx2"),
+    tools=("valgrind", "cmake"),
+    folder=BUILD / "instructions",
+    options=("-DLRNORM_INSTRUCTIONS=ON",),
+    kept=Path(__file__).with_name("instructions.csv"),
+    count=count_with_callgrind,
+)
+ARM = Machine(
+    sets=("baseline", "neon"),
+    tools=("qemu-aarch64", "aarch64-linux-gnu-g++", "cmake", "cc"),
+    folder=BUILD / "arm",
+    options=CROSS,
+    kept=Path(__file__).with_name("instructions_arm.csv"),
+    count=count_with_qemu,
+)
+
+
+def count(machine: Machine, instruction_set: str, compiler: str) -> dict[Call, Row]:
+    """Every call of the program under one instruction set."""
+    printed, counts = machine.count(machine.folder, instruction_set)
+    calls = [line.split(",") for line in printed.splitlines()]
+    if len(counts) != 2 * len(calls):
+        raise SystemExit(f"{len(counts)} counts came back for {len(calls)} calls made twice.")
     rows = {}
-    for number, (*words, elements) in enumerate(calls, 1):
+    for (*words, elements), spent in zip(calls, counts[1::2], strict=True):  # of the second call
         call = (instruction_set, *words)
-        spent = totals[2 * number]  # of the second call
         rows[call] = dict(zip(CALL, call, strict=True)) | {
             "elements": elements,
             "instructions": str(spent),
@@ -135,22 +184,43 @@ def report(old: Mapping[Call, Row], new: Mapping[Call, Row]) -> str:
     return "\n".join([*lines, *(f"    !!! {line}" for line in loud)]) + "\n"
 
 
+def against_sse2(rows: Mapping[Call, Row]) -> str:
+    """How NEON's counts compare with those kept of SSE2, and of the generic vectors."""
+    sse2 = read(X86.kept)
+    lines = ["", f"{'':60}{'NEON':>10}{'/ SSE2':>10}{'generic /':>10}"]
+    for call, row in rows.items():
+        if call[0] != "neon":
+            continue
+        own = float(row["per_element"])
+        others = (sse2.get(("baseline", *call[1:])), rows[("baseline", *call[1:])])
+        first, second = (float(other["per_element"]) if other else None for other in others)
+        cells = (f"{own / first:.2f}" if first else "–", f"{second / own:.2f}" if second else "–")
+        lines.append(f"{' '.join(call[1:]):60}{own:>10.3f}" + "".join(f"{c:>10}" for c in cells))
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="count the instructions of the kernels")
-    parser.add_argument("--update", action="store_true", help=f"keep the numbers in {KEPT.name}")
+    parser.add_argument("--update", action="store_true", help="keep the numbers")
+    parser.add_argument("--arm", action="store_true", help="of a 64-bit Arm processor, emulated")
     arguments = parser.parse_args()
-    for tool in ("valgrind", "cmake"):
+    machine = ARM if arguments.arm else X86
+    for tool in machine.tools:
         if not shutil.which(tool):
             print(
                 f"Counting instructions needs {tool}, which is not installed: nothing is counted."
             )
             return
-    compiler = build()
-    new = {call: row for name in SETS for call, row in count(name, compiler).items()}
-    print(report(read(KEPT), new), end="")
+    compiler = build(machine)
+    new = {
+        call: row for name in machine.sets for call, row in count(machine, name, compiler).items()
+    }
+    print(report(read(machine.kept), new), end="")
+    if arguments.arm:
+        print(against_sse2(new), end="")
     if arguments.update:
-        KEPT.write_text(csv_text(new), encoding="utf-8")
-        print(f"kept in {KEPT.relative_to(ROOT)}")
+        machine.kept.write_text(csv_text(new), encoding="utf-8")
+        print(f"kept in {machine.kept.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

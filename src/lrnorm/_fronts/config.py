@@ -12,7 +12,8 @@ import os
 import sys
 from typing import Any
 
-from lrnorm import _core
+from lrnorm._fronts.core import core as _core
+from lrnorm._fronts.core import why_not
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import is_integer
 
@@ -40,6 +41,8 @@ def set_num_threads(n: int) -> None:
 def show_config() -> dict[str, Any]:
     """The versions, instruction sets and threads that this installation computes with.
 
+    "core" is "compiled", or says why NumPy computes in its place; "isa" is "numpy" then.
+
     >>> import lrnorm
     >>> lrnorm.show_config()["isa"] in lrnorm.show_config()["isa_available"]
     True
@@ -52,6 +55,7 @@ def show_config() -> dict[str, Any]:
         "lrnorm": version("lrnorm"),
         "python": sys.version.split()[0],
         "numpy": numpy.__version__,
+        "core": why_not() or "compiled",
         "isa": _core.isa_in_use(),
         "isa_available": _core.isa_names(),
         "threads": _core.thread_count(),

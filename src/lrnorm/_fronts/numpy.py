@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lrnorm import _core
 from lrnorm._fronts import config
 from lrnorm._fronts.bfloat16 import bfloat16, loaded_bfloat16
 from lrnorm._fronts.checks import (
@@ -26,6 +25,7 @@ from lrnorm._fronts.checks import (
     wrong_kind,
     wrong_request,
 )
+from lrnorm._fronts.core import core as _core
 from lrnorm._fronts.memory import LARGE, overlap
 from lrnorm._spec.errors import KindError, OutputError
 from lrnorm._spec.spec import LRNSpec, resolve_axis

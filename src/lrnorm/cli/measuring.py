@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 import lrnorm
-from lrnorm import _core
+from lrnorm._fronts.core import core as _core
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnorm import _core
+from lrnorm._fronts.core import core as _core
 from lrnorm.cli.measuring import Array, Arrays, Case, Entrant, Unable, Who, batch_of
 
 # The largest difference that is rounding, as a share of the largest value of ours.

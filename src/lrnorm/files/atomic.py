@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -146,7 +147,10 @@ def sync(folder: Path) -> None:
 
 
 def _sync_one(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
+    if sys.platform == "win32" and path.is_dir():
+        return  # Windows cannot open a folder, and writes its entries by itself
+    # Windows synchronizes only what was opened for writing.
+    number = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

@@ -9,7 +9,6 @@ with its size once it is written. What is recorded is not written again.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import math
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lrnorm import _core
+from lrnorm._fronts.core import core as _core
 from lrnorm._function.functions import local_response_norm
 from lrnorm._spec.errors import (
     DeviceError,
@@ -40,6 +39,7 @@ from lrnorm._spec.spec import LRNSpec
 from lrnorm.files import formats
 from lrnorm.files.atomic import RECORDS, reason, storing
 from lrnorm.files.formats import Array
+from lrnorm.files.locks import try_to_lock
 from lrnorm.files.zarr_store import DOCUMENTS, Index, Stored
 
 PIECE = 2**23  # elements of a piece: 32 MiB of float32, enough for the disk and the threads
@@ -281,12 +281,8 @@ def unfinished(folder: Path, work: Work, make: Callable[[], None]) -> Iterator[N
     records.mkdir(parents=True, exist_ok=True)
     lock = records / "lock"
     with open(lock, "ab") as stream:  # the system lets go of it when the process ends
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FileError(
-                f"{folder} is being written by another run. Wait until that has ended."
-            ) from error
+        if not try_to_lock(stream):
+            raise FileError(f"{folder} is being written by another run. Wait until that has ended.")
         if not lock.exists() or not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
             raise FileError(f"another run has just finished {folder}. Look at what it wrote.")
         begun = records / "work.json"

@@ -16,8 +16,8 @@ from jax import Array
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lrnorm import _core
 from lrnorm._fronts import config
+from lrnorm._fronts.core import core as _core
 from lrnorm._fronts.jax.formula import Window, total_dtype
 
 # Importing _config is what reads the environment into the core.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrnorm import _core
+from lrnorm._fronts.core import core as _core
 from lrnorm._fronts.memory import LARGE
 from lrnorm._fronts.torch import formula
 from lrnorm._fronts.torch.formula import Window

@@ -1,0 +1,163 @@
+"""The interface of `lrnorm._core` over NumPy, for installations without the compiled core.
+
+    y[c] = x[c] * (bias + scale * sum(x[j]**2 for j in c-before … c+after)) ** -beta
+
+The array API front computes, with the same accuracy and many times slower. The first call warns.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lrnorm._fronts import array_api
+from lrnorm._spec.errors import MissingDependencyError
+from lrnorm._spec.spec import LRNSpec
+
+reason = ""  # why the compiled core is missing
+
+_threads = 1
+
+
+class Memory(bytearray):
+    """A buffer of so many bytes."""
+
+    fresh = False
+
+
+@functools.cache
+def _warn() -> None:
+    """Once in a process, at the first array."""
+    if not hasattr(np, "astype"):
+        raise MissingDependencyError(
+            f"lrnorm needs its compiled core ({reason}), or NumPy 2 in its place, got NumPy "
+            f"{np.__version__}. Run pip install 'numpy>=2'."
+        )
+    warnings.warn(
+        f"lrnorm computes with NumPy, many times slower, because its compiled core is missing "
+        f"({reason}). Run pip install --force-reinstall --no-cache-dir lrnorm, which needs a wheel "
+        "for this system or a C++ compiler (GCC or Clang).",
+        stacklevel=5,
+    )
+
+
+def _numbers(a: Any) -> Any:
+    """Floats of what the core reads: bfloat16 comes as its bits."""
+    if a.dtype != np.uint16:
+        return a
+    return (a.astype(np.uint32) << 16).view(np.float32)
+
+
+def _put(y: Any, out: Any) -> bool:
+    """Write floats to where the core would, bfloat16 rounded to its bits."""
+    if out.dtype == np.uint16:
+        bits = np.ascontiguousarray(y, np.float32).view(np.uint32)
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        y = np.where(np.isnan(y), 0x7FC0, rounded).astype(np.uint16)
+    with np.errstate(all="ignore"):
+        out[...] = y
+    return True
+
+
+def _spec(scale: float, beta: float, bias: float, before: Any, after: Any) -> LRNSpec:
+    return LRNSpec(scale, beta, bias, before, after)
+
+
+def forward(
+    x: Any,
+    out: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: Any,
+    after: Any,
+    axis: Any,
+    fresh: bool = False,
+    threads: int = 0,
+) -> bool:
+    _warn()
+    spec = _spec(scale, beta, bias, before, after)
+    return _put(array_api.forward(_numbers(x), spec, axis), out)
+
+
+def _derivative(verb: Callable[..., Any]) -> Callable[..., bool]:
+    def compute(
+        x: Any,
+        second: Any,
+        out: Any,
+        scale: float,
+        beta: float,
+        bias: float,
+        before: Any,
+        after: Any,
+        axis: Any,
+        fresh: bool = False,
+        threads: int = 0,
+    ) -> bool:
+        _warn()
+        spec = _spec(scale, beta, bias, before, after)
+        return _put(verb(_numbers(x), _numbers(second), spec, axis), out)
+
+    return compute
+
+
+vjp = _derivative(array_api.vjp)
+jvp = _derivative(array_api.jvp)
+
+
+def parameters(
+    x: Any,
+    g: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: Any,
+    after: Any,
+    axis: Any,
+    threads: int = 0,
+) -> tuple[float, ...]:
+    _warn()
+    spec = _spec(scale, beta, bias, before, after)
+    by = array_api.parameter_gradients(_numbers(x), _numbers(g), spec, axis)
+    return tuple(float(by[name]) for name in ("scale", "beta", "bias"))
+
+
+# A box is a tuple of axes, with a tuple for each end: the front takes both.
+box_forward, box_vjp, box_jvp, box_parameters = forward, vjp, jvp, parameters
+
+
+def xla_handler(verb: str) -> Any:
+    raise RuntimeError(f"the compiled core is missing ({reason})")
+
+
+def isa_names() -> tuple[str, ...]:
+    return ("numpy",)
+
+
+def isa_in_use() -> str:
+    return "numpy"
+
+
+def choose_isa(name: str) -> bool:
+    return name == "numpy"
+
+
+def thread_count() -> int:
+    """The number asked for; NumPy computes on the calling thread."""
+    return _threads
+
+
+def set_thread_count(count: int) -> None:
+    global _threads
+    _threads = count
+
+
+def usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
