@@ -192,3 +192,53 @@ def test_apply_refuses_in_one_line(
 ) -> None:
     assert refused("apply", "x.npy", "-o", "y.npy", *words.split()).startswith(message)
     assert not Path("y.npy").exists()
+
+
+# Model files
+
+DEPLOY = """
+layer { name: "norm1" type: "LRN" lrn_param { local_size: 5 alpha: 1e-4 } }
+layer { name: "norm2" type: "LRN" lrn_param { local_size: 4 } }
+layer { name: "relu" type: "ReLU" }
+"""
+
+
+def test_every_lrn_of_a_file(lrn: Run) -> None:
+    Path("deploy.prototxt").write_text(DEPLOY)
+    status, out, err = lrn("convert", "deploy.prototxt", "tf")
+    assert (status, err) == (0, "")
+    first, second = re.split(r"\n\n(?=norm2)", out)
+    assert first.splitlines()[0] == "norm1"
+    assert "  LRNSpec(scale=2e-05, beta=0.75, bias=1.0, before=2, after=2)" in first
+    assert "  channels: from axis 1 of (N, C, H, W) to axis 3 of (N, H, W, C)" in first
+    assert (
+        "\n  tf.nn.local_response_normalization(x, depth_radius=2, bias=1.0, alpha=2e-05" in first
+    )
+    assert "not converted: " in second and "must be odd" in second
+
+
+def test_what_the_target_cannot_say_is_said_for_each(lrn: Run) -> None:
+    text = "7767517\n2 3\nLRN a 1 1 x y 1=4\nLRN b 1 1 y z 1=5\n"
+    Path("net.param").write_text(text)
+    out = lrn("convert", "net.param", "tensorrt")[1]
+    assert "a\n  LRNSpec(scale=0.25, beta=0.75, bias=1.0, before=2, after=2)" in out
+    assert out.count("network.add_lrn(x, window=5") == 2
+    out = lrn("convert", "net.param", "wolfram")[1]
+    assert "channels: they stay on axis 0 of (C, H, W)" in out
+
+
+def test_a_file_without_an_lrn_is_an_error_that_says_what_it_holds(refused: Any) -> None:
+    Path("net.prototxt").write_text('layer { name: "relu" type: "ReLU" }')
+    assert refused("convert", "net.prototxt", "torch") == (
+        "net.prototxt holds no LRN: Caffe net (.prototxt) of 1 operator (1 ReLU). "
+        "lrnorm.identify measures what a layer of another kind computes.\n"
+    )
+
+
+def test_files_in_bad_order(refused: Any) -> None:
+    Path("deploy.prototxt").write_text(DEPLOY)
+    assert "no convention 'nothing'" in refused("convert", "deploy.prototxt", "nothing")
+    assert "there is no file nowhere.onnx" in refused("convert", "nowhere.onnx", "torch")
+    assert "a model file, which tells its words" in refused(
+        "convert", "deploy.prototxt", "torch", "size=5"
+    )

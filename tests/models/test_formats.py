@@ -436,7 +436,7 @@ def test_wolfram(tmp_path: Path, one: Any) -> None:
 
 
 def test_words_mean_the_spec(save: Any) -> None:
-    """What is given as words can be read again by the convention."""
+    """The convention reads the words of every result as the same spec."""
     files = [DATA / name for name in ("graph.pb", "m.tflite", "nn.mlmodel", "p16.mlpackage")]
     files.append(save("net.caffemodel", model_files.caffemodel()))
     files.append(save("net.t7", model_files.torch7(size=5)))

@@ -70,7 +70,7 @@ def file_report(path: str, target: str) -> str:
     if not model.lrns:
         raise FileError(
             path,
-            f"holds no LRN: it is a {model.contents}",
+            f"holds no LRN: {model.contents}",
             way_out="lrnorm.identify measures what a layer of another kind computes.",
         )
     return "\n\n".join(_entry_report(entry, target, there) for entry in model.lrns)

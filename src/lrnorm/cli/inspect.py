@@ -54,7 +54,7 @@ def report(
     as_json: bool,
     runtime: str | None = None,
 ) -> tuple[str, bool]:
-    """What the command prints, and whether anything was found."""
+    """The output of the command, and True if anything was found."""
     listed = {name: models.read(name) for name in (model, other) if name is not None}
     differences = None
     if other is not None:
@@ -93,7 +93,7 @@ def report(
 
 
 def _model_text(name: str, model: ModelFile) -> str:
-    """What people read of one model."""
+    """The text about one model."""
     count = len(model.lrns)
     lines = [f"{name}: {count} LRN{'s' * (count != 1)}" if count else _nothing(name, model)]
     lines += [f"  note: {remark.text}" for remark in model.remarks]
@@ -143,7 +143,7 @@ def _differences_text(differences: list[Difference]) -> str:
 
 
 def _fates(entries: Sequence[Found], runtime: str) -> dict[str, list[Fate]]:
-    """What the runtime makes of each LRN, by its name."""
+    """The remarks on each LRN in that runtime, by its name."""
     row = conventions.runtimes.get(runtime.replace("-", "_").lower())
     if row is None:
         names = ", ".join(conventions.runtimes)

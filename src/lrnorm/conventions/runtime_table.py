@@ -1,5 +1,5 @@
-"""What each runtime makes of an LRN: who lacks the operator, refuses a type, a rank or a window,
-computes it slowly, or computes something else."""
+"""Support of LRN in runtimes: missing operators, refused types, ranks and windows, slow kernels,
+and known wrong results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shape = tuple[int | str | None, ...] | None
 
 
 class Fate(NamedTuple):
-    """What happens to an LRN in a runtime. The codes stay the same between versions: missing,
+    """A remark on an LRN in a runtime. The codes stay the same between versions: missing,
     refused, type, rank, wrong, slow."""
 
     code: str
@@ -57,7 +57,7 @@ class Runtime:
     def fates(
         self, spec: LRNSpec | None, axis: Any = None, shape: Shape = None, dtype: str | None = None
     ) -> list[Fate]:
-        """What happens to this LRN; an empty list means that it runs as the formula says."""
+        """Remarks on this LRN; an empty list means that it runs as the formula says."""
         if self.convention is None:
             return [Fate("missing", f"{self.title} has no LRN operator. {self.instead}")]
         fates = []

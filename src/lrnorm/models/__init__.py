@@ -61,8 +61,8 @@ def find(path: Model) -> list[Found]:
 def compare(
     first: Model | Iterable[Found] | LRNSpec, second: Model | Iterable[Found]
 ) -> list[Difference]:
-    """What differs between the LRNs of two models of any formats, and which known mistake explains
-    it.
+    """Compare the LRNs of two models of any formats, and name the known mistakes that explain a
+    difference.
 
         scale, beta, bias, before, after: each number of the first beside that of the second
 

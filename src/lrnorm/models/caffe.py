@@ -113,7 +113,7 @@ def _lrn(name: str, parameters: Record, remarks: tuple[Remark, ...]) -> Found:
 
 
 def _conditions(layer: Record) -> tuple[Remark, ...]:
-    """When the layer is in the net at all: a note for each rule."""
+    """The conditions under which the layer is part of the net: a note for each rule."""
     said = [f"phase {_phase(value)}" for value in layer.get("phase", ())]
     for word, verb in (("include", "in the net only for"), ("exclude", "not in the net for")):
         said += [f"{verb} {_rule(rule)}" for rule in messages(layer, word)]

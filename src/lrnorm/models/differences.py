@@ -1,4 +1,4 @@
-"""What a conversion changed: which LRNs belong together, and how they differ."""
+"""Pairs the LRNs of two models and describes how each pair differs."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def _text(number: Any) -> str:
 
 
 def against(expected: Found, found: Sequence[Found]) -> list[Difference]:
-    """What differs from one spec that every LRN of a model should have."""
+    """The differences from one LRN that every LRN of a model should equal."""
     if not found:
         return [Difference("", expected.spec, None, {}, [_missing("the model")])]
     return [d for entry in found for d in _difference(entry.name, expected, entry)]
 
 
 def between(first: Sequence[Found], second: Sequence[Found]) -> list[Difference]:
-    """What differs between the LRNs of two models. Those of one name belong together, then those
+    """The differences between the LRNs of two models. Those of one name belong together, then those
     whose names end alike; the others in their order, those with the same numbers first."""
     pairs, lefts, rights = _by_name(first, second, lambda name: name)
     more, lefts, rights = _by_name(lefts, rights, _last_part)

@@ -69,14 +69,14 @@ class ModelFile:
 
     @property
     def contents(self) -> str:
-        """What the file is and holds, in one phrase.
+        """The format and the operators of the file, in one phrase.
 
         >>> ModelFile("x", "ONNX model", (), {"Relu": 2, "Conv": 5}).contents
         'ONNX model of 7 operators (5 Conv, 2 Relu)'
         """
         ranked = sorted(self.operators.items(), key=lambda item: (-item[1], item[0]))
         if not ranked:
-            return f"{self.format} without operators"
+            return self.format
         shown = ", ".join(f"{count} {name}" for name, count in ranked[:6])
         more = f" and {len(ranked) - 6} more types" if len(ranked) > 6 else ""
         total = sum(self.operators.values())

@@ -236,7 +236,7 @@ def _node(path: str, text: Any, known: dict[str, Any]) -> Found | None:
 
 
 def _mentions(given: dict[str, Any]) -> bool:
-    """Whether a Lambda's name, or the names inside its bytecode, speak of an LRN."""
+    """True if the name of a Lambda, or a name inside its bytecode, speaks of an LRN."""
     if re.search(r"lrn|local_?response", str(given.get("name", "")), re.I):
         return True
     texts = [json.dumps(given.get(key, ""))[: 4 * MIB] for key in ("function", "module")]

@@ -70,7 +70,7 @@ def mistakes(expected: Found, found: Found) -> Iterator[Remark]:
 
 @dataclass(frozen=True)
 class WindowMistake:
-    """What becomes of (before, after); None where the mistake cannot happen."""
+    """`becomes` maps (before, after) to the wrong window; None where the mistake cannot happen."""
 
     code: str
     becomes: Callable[[int, int], Ends | None]
@@ -209,7 +209,7 @@ def _alpha(case: Case) -> Remark | None:
 
 
 def _divides(row: Row | None) -> bool | None:
-    """Whether alpha is divided; None where the convention is not known or has a switch for it."""
+    """True if alpha is divided; None where the convention is not known or has a switch for it."""
     return None if row is None or row.divides_if else row.divides
 
 

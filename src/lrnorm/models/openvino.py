@@ -82,7 +82,7 @@ def _graphs(graph: Any, prefix: str = "", depth: int = 0) -> list[tuple[Any, str
 
 
 class _Edges:
-    """Which layer feeds an input port, in one net."""
+    """The edges of one net: the layer that feeds an input port."""
 
     def __init__(self, graph: Any, source: Source) -> None:
         self.source = source

@@ -27,7 +27,7 @@ class Name:
 
 @dataclass(eq=False)
 class Thing:
-    """What a call would have made: the name called, the arguments, and what was put into it."""
+    """A stand-in for the result of a call: the name called, its arguments, and its contents."""
 
     kind: str
     args: Any = ()

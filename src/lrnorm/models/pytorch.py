@@ -72,7 +72,7 @@ def read_pickle(source: Source) -> ModelFile:
             text = f"{module.kind} is a class of its own, whose code is not in the file"
             entry = unreadable(path or kind, text, code="custom_class", words=numbers)
             found.append(entry)
-    title = "PyTorch module (pickle)" if holders else "pickle without modules (a state_dict?)"
+    title = "PyTorch module (pickle)" if holders else "pickle without modules, such as a state_dict"
     return ModelFile(str(source.path), title, tuple(found), operators)
 
 

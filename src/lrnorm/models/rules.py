@@ -1,4 +1,4 @@
-"""What can go wrong with an LRN, seen from its numbers alone: one function a rule."""
+"""Warnings that follow from the numbers of an LRN alone: one function for each rule."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def title(row: Row) -> str:
-    """What people call the framework: "ONNX" for the row "ONNX LRN-1, LRN-13"."""
+    """The short name of the framework: "ONNX" for the row "ONNX LRN-1, LRN-13"."""
     return row.title.split(",")[0].split(" LRN")[0].split(" ILRN")[0]
 
 

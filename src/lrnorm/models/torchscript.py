@@ -149,7 +149,7 @@ def _graph(
 
 
 def _renamed(entry: Found) -> Found:
-    """What a method returns has no name of its own in the source text."""
+    """A returned value has no name in the source text, so it gets that of the function."""
     is_result = entry.name.startswith("return ")
     return replace(entry, name="local_response_norm") if is_result else entry
 
