@@ -444,6 +444,8 @@ ROWS: dict[str, Row] = {
         call='LocalResponseNormalizationLayer["Alpha" -> $alpha, "Beta" -> $beta, '
         '"Bias" -> $bias, "ChannelWindowSize" -> $channel_window_size]',
         source="Wolfram Language documentation, LocalResponseNormalizationLayer",
+        remark="Documentation and definitions of 2017 (version 11.1) refused "
+        "2·ChannelWindowSize + 1 > channels; the page of 2026 states no limit.",
         spell=spell_wolfram,
     ),
 }
