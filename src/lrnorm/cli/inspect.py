@@ -20,7 +20,6 @@ from lrnorm.models.found import NOTE
 from lrnorm.models.rules import words_of
 
 FOUND = 1  # the status under --strict
-SEARCHED = "and none was recognised as one written out"
 
 
 def entry_data(entry: Found) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def _model_text(name: str, model: ModelFile) -> str:
 
 
 def _nothing(name: str, model: ModelFile) -> str:
-    return f"{name}: no LRN\n  {model.contents}: none of them is an LRN, {SEARCHED}"
+    return f"{name}: no LRN\n  {model.contents}; searched for {model.searched}"
 
 
 def _size(size: int | str | None) -> str:

@@ -57,15 +57,21 @@ class Found:
         return data
 
 
+OPERATORS = "LRN operators; one written out in other operators is not recognised in this format"
+WRITTEN_OUT = "LRN operators, and LRNs written out in other operators"
+
+
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file: its format, its LRNs, and how often it holds each type of operator."""
+    """A model file: its format, its LRNs, and how often it holds each type of operator. `searched`
+    says what was looked for."""
 
     path: str
     format: str
     lrns: tuple[Found, ...]
     operators: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
+    searched: str = OPERATORS
 
     @property
     def contents(self) -> str:
@@ -89,6 +95,7 @@ class ModelFile:
             "format": self.format,
             "lrns": [lrn.as_dict() for lrn in self.lrns],
             "operators": dict(self.operators),
+            "searched": self.searched,
             "remarks": [asdict(remark) for remark in self.remarks],
         }
 

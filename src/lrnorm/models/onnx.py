@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn, unreadable
+from lrnorm.models.found import NOTE, WRITTEN_OUT, Found, ModelFile, Remark, Shape, lrn, unreadable
 from lrnorm.models.prototext import messages, number, scalar
 from lrnorm.models.source import DamagedError, Source
 from lrnorm.models.wire import LENGTH, VARINT, Record, Schema, Wire, fits
@@ -253,4 +253,4 @@ def _with_onnx(source: Source, plain: ModelFile, graph: Any) -> ModelFile:
                 chain.nodes,
             )
         )
-    return replace(plain, lrns=tuple(found))
+    return replace(plain, lrns=tuple(found), searched=WRITTEN_OUT)

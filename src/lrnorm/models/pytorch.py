@@ -133,7 +133,10 @@ def read_program(source: Source) -> ModelFile:
                 path = f"{path}:{chain.output}"
             shape, dtype = _kind(values, chain.input)
             found.append(replace(chain.found, name=path, shape=shape, dtype=dtype))
-    return ModelFile(str(source.path), "PyTorch exported program", tuple(found), operators)
+    searched = "the operators that PyTorch writes for local_response_norm, and lrnorm's own"
+    return ModelFile(
+        str(source.path), "PyTorch exported program", tuple(found), operators, searched=searched
+    )
 
 
 def _output(node: dict[str, Any]) -> str:

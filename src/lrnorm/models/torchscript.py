@@ -45,6 +45,7 @@ _ELEMENTS = {
     "IntStorage": ("<i", 4),
 }
 _PLUMBING = frozenset(("getattr", "int", "float", "size", "annotate", "format"))
+_SEARCHED = "calls of local_response_norm, and the operators that PyTorch writes for it"
 _LAYER = "torch.nn.modules.normalization"
 
 
@@ -90,7 +91,9 @@ def read(source: Source) -> ModelFile:
             simple = _LAYER in kind and len(classes[kind].found) == 1
             name = path if simple else f"{path}.{entry.name}" if path else entry.name
             found.append(replace(entry, name=name))
-    return ModelFile(str(source.path), "TorchScript archive", tuple(found), operators)
+    return ModelFile(
+        str(source.path), "TorchScript archive", tuple(found), operators, searched=_SEARCHED
+    )
 
 
 def _instances(root: Any, classes: dict[str, _Class]) -> Iterator[tuple[str, str]]:
