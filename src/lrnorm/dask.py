@@ -1,10 +1,10 @@
-"""LRN of Dask arrays: lazy, whatever the chunks.
+"""LRN of Dask arrays: lazy, with chunks of any size.
 
     y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
 
-Each chunk is computed as the array that it is (NumPy's, CuPy's). Chunks along batch and pixels
-stay apart; chunks along the channels fetch the window's edge from their neighbours.
-`lrnorm.local_response_norm` takes Dask arrays too, and stays as lazy.
+Each chunk is computed by the front for its own kind of array (NumPy, CuPy). Chunks along batch
+and pixels are independent; chunks along the channels fetch the window's edge from their
+neighbours. `lrnorm.local_response_norm` takes Dask arrays too, and is lazy in the same way.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from typing import Any, cast
 
 import numpy as np
 
+from lrnorm._fronts.checks import wrong_kind
 from lrnorm._function import functions
 from lrnorm._function.dispatch import Front, front_of
-from lrnorm._spec.errors import KindError, MissingDependencyError, OutputError, ShapeError
+from lrnorm._spec.errors import OutputError, ShapeError, missing
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 
 try:
     import dask.array as da
 except ImportError as error:
-    raise MissingDependencyError("lrnorm.dask needs Dask: pip install 'lrnorm[dask]'.") from error
+    raise missing("lrnorm.dask", "Dask", "'lrnorm[dask]'") from error
 
 __all__ = ["local_response_norm", "local_response_norm_jvp", "local_response_norm_vjp"]
 
 
 def local_response_norm(x: da.Array, **parameters: Any) -> da.Array:
-    """Divide each value by the energy of its neighbouring channels, when it is computed.
+    """Divide each value by the energy of its neighbouring channels; lazily.
 
         y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
 
@@ -38,8 +39,8 @@ def local_response_norm(x: da.Array, **parameters: Any) -> da.Array:
     channels the result is that of NumPy, bit for bit; else within the same bounds. Chunks smaller
     than the window are merged with their neighbours on the way.
 
-    Errors: those of `lrnorm.local_response_norm`, now and not when it is computed; KindError (a
-    TypeError) for what is no Dask array; ShapeError (a ValueError) for channels in chunks of
+    Errors: those of `lrnorm.local_response_norm`, at once and not when it is computed; KindError
+    (a TypeError) for another type of array; ShapeError (a ValueError) for channels in chunks of
     unknown size.
 
     Source: Krizhevsky, Sutskever & Hinton (2012), section 3.3.
@@ -57,13 +58,13 @@ def local_response_norm(x: da.Array, **parameters: Any) -> da.Array:
 
 
 def local_response_norm_vjp(x: da.Array, g: Any, **parameters: Any) -> Any:
-    """The gradient: what a small change of x does to sum(g * y), when it is computed.
+    """The gradient of sum(g * y) by x, y = local_response_norm(x, …); lazily.
 
         dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
 
     over the mirrored window. `parameters` are those of `lrnorm.local_response_norm_vjp`; with
-    `parameters=True` the gradients of the numbers are Dask arrays of no axis, and their sums see
-    the channels of a pixel at once. g is a Dask array of any chunks, or an array.
+    `parameters=True` the gradients of the numbers are Dask arrays without axes, computed from
+    chunks that hold all channels. g is a Dask array of any chunks, or an array.
 
     Errors and source: as `local_response_norm`, and ShapeError where g does not fit x.
 
@@ -96,10 +97,8 @@ def local_response_norm_jvp(x: da.Array, t: Any, **parameters: Any) -> da.Array:
 def _checked(x: Any) -> da.Array:
     if isinstance(x, da.Array):
         return x
-    raise KindError(
-        f"x must be a Dask array, got {type(x).__module__}.{type(x).__qualname__}. "
-        "For other arrays: lrnorm.local_response_norm, or dask.array.from_array(x)."
-    )
+    way_out = "For other arrays call lrnorm.local_response_norm, or pass dask.array.from_array(x)."
+    raise wrong_kind("x", "must be a Dask array", x, way_out)
 
 
 # The front, which lrnorm._function calls with a spec.
@@ -111,8 +110,10 @@ def forward(
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
     if out is not None:
         raise OutputError(
-            "out cannot be given for a Dask array, which is computed later. Leave it out; "
-            "y.compute(), y.store(target) or y.to_zarr(path) say where the result goes."
+            "out",
+            "cannot be given for a Dask array, which is computed later",
+            way_out="Leave it out. y.compute(), y.store(target) or y.to_zarr(path) say where the "
+            "result goes.",
         )
     axis = resolve_axis(axis, x.ndim)
     return _along(axis, _ends(x, spec, axis), "forward", [x], spec, dtype=dtype, out=None)
@@ -173,13 +174,14 @@ def joined(pieces: Iterable[da.Array], like: da.Array) -> Any:
 
 
 def _ends(x: da.Array, spec: LRNSpec, axis: int) -> tuple[int, int]:
-    """How far the window reaches before and after, at most the axis."""
+    """The reach of the window before and after a channel, at most the axis."""
     channels = x.shape[axis]
     if math.isnan(channels):
         raise ShapeError(
-            f"the chunks of x along the channels, axis {axis}, must be of known size, got "
-            f"{x.chunks[axis]}. Call x.compute_chunk_sizes() first, or x.rechunk before the sizes "
-            "are lost."
+            f"the chunks of x along the channels, axis {axis},",
+            "must be of known size",
+            value=x.chunks[axis],
+            way_out="Call x.compute_chunk_sizes() first, or x.rechunk before the sizes are lost.",
         )
     last = max(channels - 1, 0)
     before, after = spec.ends(channels)
@@ -187,24 +189,30 @@ def _ends(x: da.Array, spec: LRNSpec, axis: int) -> tuple[int, int]:
 
 
 def _fitted(other: Any, x: da.Array, name: str) -> Any:
-    """What goes with x, in the same chunks."""
+    """The array that goes with x, in the same chunks."""
     if not isinstance(other, da.Array):
         if any(map(math.isnan, x.shape)):
             raise ShapeError(
-                f"{name} must be a Dask array in the chunks of x where their sizes are unknown, "
-                f"got {type(other).__qualname__}. Call x.compute_chunk_sizes() first."
+                name,
+                "must be a Dask array in the chunks of x where their sizes are unknown",
+                value=type(other),
+                got=type(other).__qualname__,
+                way_out="Call x.compute_chunk_sizes() first.",
             )
         other = da.asarray(other)
     sizes = zip(other.shape, x.shape, strict=False)
     if other.ndim != x.ndim or any(a != b for a, b in sizes if not math.isnan(a + b)):
-        raise ShapeError(f"{name} must have the shape of x, {x.shape}, got {other.shape}.")
+        rule = f"must have the shape of x, {x.shape}"
+        raise ShapeError(name, rule, value=other.shape, way_out=f"Pass {name} of that shape.")
     known = {i: chunks for i, chunks in enumerate(x.chunks) if not any(map(math.isnan, chunks))}
     lost = [i for i in range(x.ndim) if i not in known or math.isnan(other.shape[i])]
     if any(other.numblocks[i] != x.numblocks[i] for i in lost):
         raise ShapeError(
-            f"{name} must have the chunks of x where their sizes are unknown, got "
-            f"{other.numblocks} of them where x has {x.numblocks}. Call compute_chunk_sizes() of "
-            "both first."
+            name,
+            "must have the chunks of x where their sizes are unknown",
+            value=other.numblocks,
+            got=f"{other.numblocks} of them where x has {x.numblocks}",
+            way_out="Call compute_chunk_sizes() of both first.",
         )
     return other.rechunk({i: chunks for i, chunks in known.items() if i not in lost})
 
@@ -217,10 +225,11 @@ def _along(
     spec: LRNSpec,
     **options: Any,
 ) -> Any:
-    """A verb of the chunks' own front on every chunk, each with as many channels more on either
-    side as `edge` says, which the result leaves out: it has the chunks of the first array."""
+    """A verb on every chunk, by the front for the kind of the chunks. Each chunk is extended by
+    `edge` channels on either side, which its result leaves out: with edge=(2, 1) the chunk 4 5 6
+    is computed from 2 3 4 5 6 7. The result has the chunks of the first array."""
     work: dict[str, Any] = {"verb": verb, "spec": spec, "axis": axis, "options": options}
-    meta = _normalize(*(a._meta for a in arrays), **work)  # its errors come now, not at the end
+    meta = _normalize(*(a._meta for a in arrays), **work)  # raises errors now, not at the end
     work |= {"meta": meta, "dtype": meta.dtype}
     x = arrays[0]
     if len(x.chunks[axis]) == 1:
@@ -239,8 +248,8 @@ def _along(
 
 
 def _merged(sizes: tuple[int, ...], edge: int) -> list[int]:
-    """Neighbouring chunks put together until none is smaller than its edges: else more would be
-    fetched and computed twice than once."""
+    """Chunk sizes, neighbours merged until none is smaller than its edges: otherwise more would be
+    computed twice than once. With edge=4, the sizes 2 2 2 2 become 4 4."""
     merged = [sizes[0]]
     for size in sizes[1:]:
         if merged[-1] < edge:
@@ -255,7 +264,7 @@ def _merged(sizes: tuple[int, ...], edge: int) -> list[int]:
 def _normalize(
     *arrays: Any, verb: str, spec: LRNSpec, axis: int, options: dict[str, Any], keep: Any = ...
 ) -> Any:
-    """One chunk, by the front of its own kind."""
+    """A verb on one chunk, by the front for its kind."""
     return getattr(front_of(arrays[0]), verb)(*arrays, spec, axis, **options)[keep]
 
 

@@ -16,16 +16,14 @@ from lrnorm._fronts.window_sums import window_sum
 from lrnorm._function.foreign_names import explain_foreign
 from lrnorm._function.keywords import ALPHA, BETA, BIAS, NUMBERS, RADIUS, spec_of
 from lrnorm._layers.options import learnable_names
-from lrnorm._spec.errors import KindError, MissingDependencyError, ParameterError, ShapeError
+from lrnorm._spec.errors import KindError, ParameterError, ShapeError, missing
 from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
 
 try:
     import keras
 except ImportError as error:
-    raise MissingDependencyError(
-        "lrnorm.keras needs Keras 3 and the backend that KERAS_BACKEND names: "
-        "pip install 'lrnorm[keras]', and with it torch, jax or tensorflow."
-    ) from error
+    needs = "Keras 3 and the backend that KERAS_BACKEND names: torch, jax or tensorflow"
+    raise missing("lrnorm.keras", needs, "'lrnorm[keras]' and the backend") from error
 
 __all__ = ["LocalResponseNormalization"]
 
@@ -33,8 +31,8 @@ _LEARNABLE = ("alpha", "beta", "bias")
 _FIELDS = tuple(field.name for field in dataclasses.fields(LRNSpec))
 _WORDS_OF_LAYERS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
 
-# y of x, of scale, beta and bias (floats or tensors without axes), of a spec that tells the window,
-# and of the axis.
+# (x, (scale, beta, bias), spec, axis) → y. The three numbers are floats or tensors without axes;
+# the window is that of the spec.
 _Normalized = Callable[[Any, tuple[Any, Any, Any], LRNSpec, int], Any]
 
 
@@ -59,8 +57,8 @@ def _on_jax() -> _Normalized:
 
 
 def _in_operations() -> _Normalized:
-    """The formula in Keras's own operations, in float64: no square and no power of a smaller type
-    leaves its range."""
+    """The formula in Keras's own operations, in float64, whose range no square and no power of a
+    smaller dtype leaves."""
     from keras import ops
 
     def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
@@ -95,17 +93,17 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
         D[c] = bias + alpha/(before + after + 1) * sum(x[j]**2 for j in c-before … c+after)
         y[c] = x[c] * D[c]**-beta
 
-    Input and output: any shape with a batch axis in front and channels along `axis`, the last one
-    as is Keras's habit; the number of channels is known when the layer is built, the other sizes
-    need not be. The output has the compute dtype of the layer's policy: float16, bfloat16, float32
-    or float64. Masks go through.
+    Input and output: any shape with a batch axis in front and channels along `axis`, by default
+    the last one as in Keras; the number of channels is known when the layer is built, the other
+    sizes need not be. The output has the compute dtype of the layer's policy: float16, bfloat16,
+    float32 or float64. Masks go through.
 
     Arguments are those of `lrnorm.local_response_norm`. `learnable=True`, or the names of some
-    numbers, makes float32 weights of shape (1,) of alpha, beta and bias, which begin at the values
-    given; `spec` tells the numbers as they are now. Any argument of a Keras layer may follow.
+    numbers, makes float32 weights of shape (1,) of alpha, beta and bias, initialized with the
+    values given; `spec` holds their current values. Any argument of a Keras layer may follow.
 
     On PyTorch and JAX these are the library's own kernels and gradients; on TensorFlow the formula
-    in Keras's operations, in float64, where float64 inputs hold while their squares do.
+    in Keras's operations, in float64; float64 inputs must have squares in the range of float64.
 
     Errors: ShapeError, ParameterError (ValueErrors) and KindError (a TypeError), at construction
     for the numbers, when built for the shape.
@@ -139,21 +137,24 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
             raise explain_foreign(name, foreign, known)
         self._spec = spec_of(name, alpha, beta, bias, channel_window_size, spec, {})
         if not is_integer(axis):
-            raise KindError(f"axis must be an integer, got {axis!r}.")
+            raise KindError("axis", "must be an integer", value=axis, way_out="Write axis=-1.")
         learned = learnable_names(learnable, _LEARNABLE)
         before, after = self._spec.before, self._spec.after
         self._width = None if before is None or after is None else before + after + 1
         if "alpha" in learned and self._width is None:
             raise ParameterError(
-                "learnable alpha is divided by the width of the window, got a window that reaches "
-                f"to the end of the axis: {spec!r}. Give before and after as numbers."
+                "learnable alpha",
+                "is divided by the window size",
+                value=spec,
+                got=f"a window that reaches to the end of the axis: {spec!r}",
+                way_out="Give before and after as numbers.",
             )
         super().__init__(**words)
         self.supports_masking = True
         self.axis = int(axis)
         self.learnable = learned
-        # Weights, where they are learned, once the layer is built. _made_of is what makes the same
-        # layer again, in plain numbers.
+        # Once the layer is built, learned numbers are weights. _made_of holds the arguments that
+        # make the same layer again, in plain numbers.
         self.alpha: Any
         self.beta: Any = self._spec.beta
         self.bias: Any = self._spec.bias
@@ -169,10 +170,9 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
 
     def __call__(self, x: Any, *arguments: Any, **words: Any) -> Any:
         if "complex" in str(getattr(x, "dtype", "")):  # Keras would drop the imaginary part
-            raise KindError(
-                f"x must hold real numbers, got {x.dtype}. Normalize the real and the imaginary "
-                "part, or abs(x), as the model means."
-            )
+            way_out = "Normalize the real and the imaginary part, or abs(x), as the model means."
+            rule, dtype = "must hold real numbers", x.dtype
+            raise KindError("x", rule, value=dtype, got=str(dtype), way_out=way_out)
         return super().__call__(x, *arguments, **words)
 
     def build(self, input_shape: Any) -> None:
@@ -189,17 +189,23 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def _check_shape(self, shape: Any) -> int:
-        """The axis of the channels, from 0."""
+        """The axis of the channels, counted from 0."""
         axis = resolve_axis(self.axis, len(shape))
         if axis == 0:
             raise ShapeError(
-                f"axis must be that of the channels, got {self.axis} for the shape {tuple(shape)}, "
-                "which is the batch. Pass another, for example axis=-1."
+                "axis",
+                "must be that of the channels",
+                value=self.axis,
+                got=f"{self.axis} for the shape {tuple(shape)}, which is the batch",
+                way_out="Pass another, for example axis=-1.",
             )
         if shape[axis] is None:
             raise ShapeError(
-                f"the number of channels must be known, got the shape {tuple(shape)} with axis "
-                f"{self.axis}. Give that size, for example in keras.Input."
+                "the number of channels",
+                "must be known",
+                value=tuple(shape),
+                got=f"the shape {tuple(shape)} with axis {self.axis}",
+                way_out="Give that size, for example in keras.Input.",
             )
         return axis
 
@@ -214,14 +220,14 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
         return _normalized(x, numbers, self._spec, axis)
 
     def _numbers(self, of_weight: Callable[[Any], Any]) -> tuple[Any, Any, Any]:
-        """scale, beta and bias, those learned as `of_weight` makes them of their weights."""
+        """scale, beta and bias; `of_weight` turns the weight of a learned one into a number."""
         learned = {name: of_weight(getattr(self, name)) for name in self.learnable}
         scale = learned["alpha"] / self._width if "alpha" in learned else self._spec.scale
         return scale, learned.get("beta", self._spec.beta), learned.get("bias", self._spec.bias)
 
     @property
     def spec(self) -> LRNSpec:
-        """The five numbers, as they are now."""
+        """The five numbers, with the current values of the weights."""
         if not self.built:
             return self._spec
         numbers = self._numbers(lambda weight: float(keras.ops.stop_gradient(_tensor(weight))))

@@ -1,9 +1,11 @@
-"""LRN of xarray's DataArrays: along a dimension by its name.
+"""LRN of xarray's DataArrays, along a dimension given by its name.
 
     y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
 
-What the DataArray holds is computed as what it is: NumPy's array now, Dask's later.
-`lrnorm.local_response_norm` takes DataArrays too, with the number of the axis.
+The array in the DataArray is computed by the front for its kind: NumPy arrays at once, Dask
+arrays lazily. `lrnorm.local_response_norm` takes DataArrays too, with the number of the axis;
+without one it takes the dimension called "channel", where there is one, and else the channels of
+(…, channels, height, width).
 """
 
 from __future__ import annotations
@@ -11,17 +13,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any, cast
 
+from lrnorm._fronts.checks import wrong_kind
 from lrnorm._function import functions
 from lrnorm._function.dispatch import Front, front_of
-from lrnorm._spec.errors import KindError, MissingDependencyError, OutputError, ShapeError
+from lrnorm._spec.errors import KindError, OutputError, ShapeError, missing
 from lrnorm._spec.spec import LRNSpec, resolve_axis
 
 try:
     import xarray as xr
 except ImportError as error:
-    raise MissingDependencyError(
-        "lrnorm.xarray needs xarray: pip install 'lrnorm[xarray]'."
-    ) from error
+    raise missing("lrnorm.xarray", "xarray", "'lrnorm[xarray]'") from error
 
 __all__ = ["local_response_norm", "local_response_norm_jvp", "local_response_norm_vjp"]
 
@@ -38,7 +39,7 @@ def local_response_norm(
     a file is not kept. Over Dask the result is lazy, in the same chunks.
 
     Errors: those of `lrnorm.local_response_norm`; ShapeError (a ValueError) for a dimension that
-    is not there; KindError (a TypeError) for what is no DataArray.
+    is not there; KindError (a TypeError) for another type of array.
 
     Source: Krizhevsky, Sutskever & Hinton (2012), section 3.3.
 
@@ -57,7 +58,7 @@ def local_response_norm(
 def local_response_norm_vjp(
     da: xr.DataArray, g: Any, dim: Hashable = "channel", **parameters: Any
 ) -> Any:
-    """The gradient: what a small change of x does to sum(g * y), y = local_response_norm(x, …).
+    """The gradient of sum(g * y) by x, y = local_response_norm(x, …).
 
         dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
 
@@ -97,28 +98,44 @@ def local_response_norm_jvp(
 def _axis(da: Any, dim: Hashable, parameters: dict[str, Any]) -> int:
     """The number of the dimension."""
     if isinstance(da, xr.Dataset):
-        raise KindError(
-            "x must be an xarray.DataArray, got a Dataset. Each of its variables: "
-            f"ds.map(lrnorm.xarray.local_response_norm, dim={dim!r})."
+        way_out = (
+            f"For each of its variables: ds.map(lrnorm.xarray.local_response_norm, dim={dim!r})."
         )
+        raise wrong_kind("x", _KIND, da, way_out)
     if not isinstance(da, xr.DataArray):
-        raise KindError(
-            f"x must be an xarray.DataArray, got {_kind(da)}. "
-            "For other arrays: lrnorm.local_response_norm."
-        )
+        raise wrong_kind("x", _KIND, da, "For other arrays call lrnorm.local_response_norm.")
     if "axis" in parameters:
+        axis = parameters["axis"]
         raise KindError(
-            f"a DataArray is normalized along a dimension by its name, got "
-            f"axis={parameters['axis']!r}. Pass dim=NAME, one of {_names(da)}; "
-            "lrnorm.local_response_norm(x, axis=…) takes its number."
+            "a DataArray",
+            "is normalized along a dimension by its name",
+            value=axis,
+            got=f"axis={axis!r}",
+            way_out=f"Pass dim=NAME, one of {_names(da)}; lrnorm.local_response_norm(x, axis=…) "
+            "takes its number.",
         )
     if dim not in da.dims:
-        raise ShapeError(f"dim must be a dimension of x, one of {_names(da)}, got {dim!r}.")
+        rule = f"must be a dimension of x, one of {_names(da)}"
+        raise ShapeError("dim", rule, value=dim, way_out="Pass dim=NAME of the channels.")
     return da.dims.index(dim)
 
 
+_KIND = "must be an xarray.DataArray"
+
+
+def _resolved(axis: int | None, x: xr.DataArray) -> int:
+    """The channel axis counted from 0; without one, the dimension called "channel", else that of
+    (…, channels, height, width)."""
+    if axis is None and _CHANNEL in x.dims:
+        return x.dims.index(_CHANNEL)
+    return resolve_axis(axis, x.ndim)
+
+
+_CHANNEL = "channel"
+
+
 def _names(da: xr.DataArray) -> str:
-    return ", ".join(map(repr, da.dims)) or "none, for it is one number"
+    return ", ".join(map(repr, da.dims)) or "none, as it is a single number"
 
 
 # The front, which lrnorm._function calls with a spec.
@@ -129,23 +146,23 @@ def forward(
 ) -> xr.DataArray:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
     if out is not None:
-        raise OutputError(
-            "out cannot be given for a DataArray. Leave it out, or give both arrays: "
-            "lrnorm.local_response_norm(x.data, out=y.data)."
+        way_out = (
+            "Leave it out, or pass the arrays: lrnorm.local_response_norm(x.data, out=y.data)."
         )
-    axis = resolve_axis(axis, x.ndim)
+        raise OutputError("out", "cannot be given for a DataArray", way_out=way_out)
+    axis = _resolved(axis, x)
     return _labelled(x, _front(x).forward(x.data, spec, axis, dtype=dtype, out=None))
 
 
 def vjp(x: xr.DataArray, g: Any, spec: LRNSpec, axis: int | None = None) -> xr.DataArray:
     """See `lrnorm.local_response_norm_vjp`."""
-    axis = resolve_axis(axis, x.ndim)
+    axis = _resolved(axis, x)
     return _labelled(x, _front(x).vjp(x.data, _fitted(g, x, "g"), spec, axis))
 
 
 def jvp(x: xr.DataArray, t: Any, spec: LRNSpec, axis: int | None = None) -> xr.DataArray:
     """See `lrnorm.local_response_norm_jvp`."""
-    axis = resolve_axis(axis, x.ndim)
+    axis = _resolved(axis, x)
     return _labelled(x, _front(x).jvp(x.data, _fitted(t, x, "t"), spec, axis))
 
 
@@ -153,7 +170,7 @@ def parameter_gradients(
     x: xr.DataArray, g: Any, spec: LRNSpec, axis: int | None = None
 ) -> dict[str, Any]:
     """The derivatives of sum(g * y) by scale, beta and bias, as what x holds gives them."""
-    axis = resolve_axis(axis, x.ndim)
+    axis = _resolved(axis, x)
     return _front(x).parameter_gradients(x.data, _fitted(g, x, "g"), spec, axis)
 
 
@@ -163,6 +180,7 @@ def converted(x: xr.DataArray, dtype: str) -> xr.DataArray:
 
 
 def ones_like(x: xr.DataArray) -> xr.DataArray:
+    """Ones, with the labels of x."""
     return _labelled(x, _front(x).ones_like(x.data))
 
 
@@ -187,27 +205,22 @@ def _fitted(other: Any, x: xr.DataArray, name: str) -> Any:
         other = _in_order(other, x, name)
     front = front_of(other, name)
     if front is not _front(x) and not isinstance(getattr(x, "chunks", None), tuple):
-        raise KindError(
-            f"{name} must hold the kind of array that x holds, {_kind(x.data)}, got "
-            f"{_kind(other)}. Pass x.chunk() for both to be lazy, or {name}.compute()."
-        )
+        rule = f"must hold the kind of array that x holds, {type(x.data).__name__}"
+        way_out = f"Pass x.chunk() for both to be lazy, or {name}.compute()."
+        raise wrong_kind(name, rule, other, way_out)
     return other
-
-
-def _kind(array: Any) -> str:
-    return f"{type(array).__module__}.{type(array).__qualname__}"
 
 
 def _in_order(other: xr.DataArray, x: xr.DataArray, name: str) -> Any:
     """Its values, if its labels are those of x, with the dimensions in the order of those of x."""
     if set(other.dims) != set(x.dims):
-        raise ShapeError(f"{name} must have the dimensions of x, {x.dims}, got {other.dims}.")
+        rule = f"must have the dimensions of x, {x.dims}"
+        raise ShapeError(name, rule, value=other.dims, way_out=f"Pass {name} with those.")
     try:
         xr.align(x, other, join="exact")
     except ValueError as error:
         reason = " ".join(str(error).split())
-        raise ShapeError(
-            f"{name} must have the sizes and labels of x: {reason}. "
-            f"Pass {name}.reindex_like(x), or {name}.data if its labels do not matter."
-        ) from error
+        rule = f"must have the sizes and labels of x: {reason}"
+        way_out = f"Pass {name}.reindex_like(x), or {name}.data if its labels do not matter."
+        raise ShapeError(name, rule, way_out=way_out) from error
     return other.transpose(*x.dims).data

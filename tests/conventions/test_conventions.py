@@ -52,7 +52,7 @@ def test_the_defaults_are_the_frameworks(name: str) -> None:
     missing = {word for word, text in defaults.items() if text == "!"}
     for word in missing:
         rest = dict.fromkeys(missing - {word}, 3)
-        with pytest.raises(KindError, match=f"^{name} needs {word}: it has no default"):
+        with pytest.raises(KindError, match=f"^{name} needs {word}, which has no default"):
             conventions.read(name, **rest)
     if len(missing) == 4:
         assert not conventions.describe(name).defaults
@@ -92,7 +92,7 @@ def test_what_people_say_is_understood(said: str, key: str) -> None:
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
-    with pytest.raises(ParameterError, match="there is no convention 'jax': choose from alexnet"):
+    with pytest.raises(ParameterError, match="there is no convention 'jax'. Choose from alexnet"):
         conventions.read("jax")
     with pytest.raises(KindError, match="name of a convention must be a str, got 5"):
         conventions.describe(5)  # type: ignore[arg-type]
@@ -101,8 +101,8 @@ def test_an_unknown_name_lists_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("torch", {"local_size": 5}, "^torch has no word 'local_size': it takes size, alpha, beta"),
-        ("arm_compute", {"n": 5}, "it takes norm_size, alpha, beta, kappa, is_scaled"),
+        ("torch", {"local_size": 5}, "^torch has no word 'local_size'. It takes size, alpha, beta"),
+        ("arm_compute", {"n": 5}, "It takes norm_size, alpha, beta, kappa, is_scaled"),
         ("torch", {"size": 5, "Size": 5}, "^torch got size twice, the second time as 'Size'"),
         ("torch", {"size": 5.0}, r"^size must be an integer, got 5\.0"),
         ("torch", {"size": True}, "^size must be an integer, got True"),

@@ -30,9 +30,9 @@ class Measure(NamedTuple):
 def _whole(smallest: int) -> Callable[[str, Any], None]:
     def check(word: str, value: Any) -> None:
         if not is_integer(value):
-            raise KindError(f"{word} must be an integer, got {value!r}.")
+            raise KindError(word, "must be an integer", value=value)
         if value < smallest:
-            raise ParameterError(f"{word} must be at least {smallest}, got {value!r}.")
+            raise ParameterError(word, f"must be at least {smallest}", value=value)
 
     return check
 
@@ -88,7 +88,7 @@ def _check_sizes(word: str, value: Any) -> None:
     if not isinstance(value, (list, tuple)):
         _whole(1)(word, value)
     elif not value:
-        raise ParameterError(f"{word} must be a list with a width for each axis, got {value!r}.")
+        raise ParameterError(word, "must be a list with a width for each axis", value=value)
     else:
         for i, width in enumerate(value):
             _whole(1)(f"{word}[{i}]", width)
@@ -170,7 +170,7 @@ def one_of(*values: Any) -> Callable[[str, Any], None]:
     def check(word: str, value: Any) -> None:
         if type(value) is not type(values[0]) or value not in values:
             allowed = " or ".join(map(repr, values))
-            raise ParameterError(f"{word} must be {allowed}, got {value!r}.")
+            raise ParameterError(word, f"must be {allowed}", value=value)
 
     return check
 
@@ -179,7 +179,7 @@ def axes(word: str, value: Any) -> None:
     """The check of a switch that names axes."""
     several = value if isinstance(value, (list, tuple)) else [value]
     if not several or not all(map(is_integer, several)):
-        raise KindError(f"{word} must be an axis or a list of axes, got {value!r}.")
+        raise KindError(word, "must be an axis or a list of axes", value=value)
 
 
 def spell_c(value: Any) -> str:

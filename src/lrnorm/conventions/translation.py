@@ -1,12 +1,12 @@
-"""What each framework means by its words, as one LRNSpec, and back.
+"""Translates the parameters of each framework to an LRNSpec, and back.
 
     read(name, **words) -> LRNSpec        write(name, spec) -> words
 
     D[c] = bias + scale * sum(x[j]**2 for j in c-before … c+after)
     y[c] = x[c] * D[c]**-beta
 
-Frameworks differ in what the number for the window is, which way an even one leans, and whether
-alpha is divided by the width. The table of them is `_conventions_table.py`.
+Frameworks differ in the number that gives the window, in the side to which an even window
+extends further, and in whether alpha is divided by the window size. `table.py` has a row for each.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def write(name: str, spec: LRNSpec, /) -> dict[str, Any]:
     """
     key, row = row_of(name)
     if not isinstance(spec, LRNSpec):
-        raise KindError(f"write takes an LRNSpec, got {spec!r}.")
+        raise KindError("write", "takes an LRNSpec", value=spec)
     reasons: list[str] = []
     sizes = _sizes(key, row, spec, reasons)
     bias = spec.bias
@@ -275,10 +275,13 @@ _KEYS = {_folded(key): key for key in ROWS} | {_folded(word): ALIASES[word] for 
 
 def row_of(name: Any) -> tuple[str, Row]:
     if not isinstance(name, str):
-        raise KindError(f"the name of a convention must be a str, got {name!r}.")
+        raise KindError("the name of a convention", "must be a str", value=name)
     key = _KEYS.get(_folded(name))
     if key is None:
-        raise ParameterError(f"there is no convention {name!r}: choose from {', '.join(names())}.")
+        way_out = f"Choose from {', '.join(names())}."
+        raise ParameterError(
+            f"there is no convention {name!r}", value=name, got="", way_out=way_out
+        )
     return key, ROWS[key]
 
 
@@ -289,13 +292,14 @@ def _checked(key: str, row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
     for word, value in words.items():
         ours = known.get(_folded(word))
         if ours is None:
-            raise KindError(f"{key} has no word {word!r}: it takes {', '.join(known.values())}.")
+            way_out = f"It takes {', '.join(known.values())}."
+            raise KindError(key, f"has no word {word!r}", value=value, got="", way_out=way_out)
         if ours in given:
-            raise KindError(f"{key} got {ours} twice, the second time as {word!r}.")
+            raise KindError(key, f"got {ours} twice, the second time as {word!r}")
         given[ours] = value
     for word, default in zip(row.words, row.defaults, strict=True):
         if given.setdefault(word, default) is None:
-            raise KindError(f"{key} needs {word}: it has no default.")
+            raise KindError(key, f"needs {word}, which has no default")
     row.measure.check(row.words[0], given[row.words[0]])
     for word in row.words[1:]:
         given[word] = real_number(word, given[word])

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from lrnorm._fronts.checks import wrong_kind
 from lrnorm._fronts.jax import front
 from lrnorm._fronts.jax.front import Coefficients
 from lrnorm._function.dispatch import front_of
-from lrnorm._function.keywords import ALPHA, BETA, BIAS, RADIUS, spec_of
+from lrnorm._function.keywords import ALPHA, BETA, BIAS, RADIUS, by_keywords, spec_of, width_of
 from lrnorm._function.lists import array_of_lists
-from lrnorm._spec.errors import KindError, ParameterError
+from lrnorm._spec.errors import ParameterError
 from lrnorm._spec.spec import LRNSpec, spec_from_keywords
 
 Number = float | Array
@@ -114,10 +115,9 @@ def local_response_norm_vjp(
     dx = front.derivative("vjp", *operands)
     if not parameters:
         return dx
-    scale, beta, bias = front.derivative("parameters", *operands)
-    if by_scale:
-        return dx, {"scale": scale, "beta": beta, "bias": bias}
-    return dx, {"alpha": scale / _width(spec), "beta": beta, "bias": bias}
+    totals = front.derivative("parameters", *operands)
+    gradients = dict(zip(("scale", "beta", "bias"), totals, strict=True))
+    return dx, gradients if by_scale else by_keywords(gradients, spec)
 
 
 def local_response_norm_jvp(
@@ -160,15 +160,9 @@ def _array(x: Any, name: str) -> Any:
         return x
     found = front_of(x, name)  # which refuses what is no array
     if found is not None and not isinstance(x, np.ndarray):
-        raise KindError(
-            f"{name} must be a JAX array, got {type(x).__module__}.{type(x).__qualname__}. "
-            "For other arrays: lrnorm.local_response_norm."
-        )
+        way_out = "For other arrays call lrnorm.local_response_norm."
+        raise wrong_kind(name, "must be a JAX array", x, way_out)
     return array_of_lists(x, name)
-
-
-def _width(spec: LRNSpec) -> int:
-    return (spec.before or 0) + (spec.after or 0) + 1  # keywords always give both ends
 
 
 def _read(
@@ -186,7 +180,7 @@ def _read(
         **{"alpha": 1.0, "beta": 1.0, "bias": 1.0, **known}, channel_window_size=size
     )
     given = {name: _number(name, value) for name, value, is_traced in places if is_traced}
-    scale = given["alpha"] / _width(spec) if "alpha" in given else spec.scale
+    scale = given["alpha"] / width_of(spec) if "alpha" in given else spec.scale
     return Coefficients(scale, given.get("beta", spec.beta), given.get("bias", spec.bias)), spec
 
 
@@ -196,8 +190,11 @@ def _number(name: str, given: Any) -> Array:
     real = jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)
     if value.size != 1 or not real:
         raise ParameterError(
-            f"{name} must be a number or an array of one real element, got {value.dtype} of shape "
-            f"{value.shape}. For a number for each example, jax.vmap over it."
+            name,
+            "must be a number or an array of one real element",
+            value=value.shape,
+            got=f"{value.dtype} of shape {value.shape}",
+            way_out="For a number for each example, jax.vmap over it.",
         )
     wide = value.dtype if value.dtype == jnp.float64 else jnp.float32
     return value.reshape(()).astype(wide)
