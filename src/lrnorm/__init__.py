@@ -7,7 +7,7 @@ Every call computes, along the channels and with a radius r:
 Importing this module loads no other: each name below is loaded when it is first used.
 """
 
-TYPE_CHECKING = False  # what a type checker takes for true; importing typing takes longer than this
+TYPE_CHECKING = False  # type checkers take it for true; importing typing would take longer
 if TYPE_CHECKING:
     from lrnorm import array_api as array_api
     from lrnorm import conventions as conventions
@@ -82,6 +82,7 @@ _MODULES = (
 )
 
 __all__ = [*_DEFINED_IN]
+__version__ = "0.1.0"  # the only place: the build reads it here
 
 
 def __getattr__(name: str) -> object:
@@ -97,4 +98,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted((*_DEFINED_IN, *_MODULES))
+    return sorted((*_DEFINED_IN, *_MODULES, "__version__"))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any, cast
 
-from lrnorm._fronts.checks import wrong_kind
+from lrnorm._fronts.checks import kind_name, wrong_kind
 from lrnorm._function import functions
 from lrnorm._function.dispatch import Front, front_of
 from lrnorm._spec.errors import KindError, OutputError, ShapeError, missing
@@ -205,7 +205,7 @@ def _fitted(other: Any, x: xr.DataArray, name: str) -> Any:
         other = _in_order(other, x, name)
     front = front_of(other, name)
     if front is not _front(x) and not isinstance(getattr(x, "chunks", None), tuple):
-        rule = f"must hold the kind of array that x holds, {type(x.data).__name__}"
+        rule = f"must hold the kind of array that x holds, {kind_name(x.data)}"
         way_out = f"Pass x.chunk() for both to be lazy, or {name}.compute()."
         raise wrong_kind(name, rule, other, way_out)
     return other

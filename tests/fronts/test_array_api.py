@@ -131,8 +131,8 @@ def test_out_is_written_and_returned() -> None:
     [
         (np.ones(5), KindError, "out must be an array of array_api_strict, as x is, got numpy."),
         ([0.0] * 5, KindError, "out must be an array of array_api_strict, as x is, got builtins."),
-        (strict(np.ones(4)), OutputError, "out must have the shape and device of x, (5,) on "),
-        (strict(np.ones(5), "device1"), OutputError, "out must have the shape and device of x, "),
+        (strict(np.ones(4)), OutputError, "out must have the shape of x, (5,), got (4,)."),
+        (strict(np.ones(5), "device1"), OutputError, "out must be on the device of x, "),
         (
             strict(np.ones(5, np.float32)),
             OutputError,

@@ -121,7 +121,7 @@ def test_of_a_dataset_each_variable(x):
         (
             lambda x: lrnorm.xarray.local_response_norm(x[0, 0, 0, 0]),
             lrnorm.ShapeError,
-            "one of none, for it is one number, got 'channel'",
+            "one of none, as it is a single number, got 'channel'",
         ),
         (
             lambda x: lrnorm.xarray.local_response_norm(x, axis=1),
@@ -163,3 +163,17 @@ def test_of_a_dataset_each_variable(x):
 def test_what_is_wrong_is_said(x, call, kind, message):
     with pytest.raises(kind, match=message):
         call(x)
+
+
+def test_without_an_axis_the_dimension_called_channel_is_taken(x):
+    last = x.transpose("time", "lat", "lon", "channel")
+    expected = lrnorm.xarray.local_response_norm(x)
+    xr.testing.assert_allclose(lrnorm.local_response_norm(last).transpose(*x.dims), expected)
+    by_number = lrnorm.local_response_norm(last, axis=1)  # a number counts, whatever its name
+    xr.testing.assert_allclose(by_number, lrnorm.xarray.local_response_norm(last, dim="lat"))
+
+
+def test_without_that_name_the_channels_are_third_from_last(x):
+    renamed = x.rename(channel="band")
+    by_name = lrnorm.xarray.local_response_norm(renamed, dim="band")
+    xr.testing.assert_allclose(lrnorm.local_response_norm(renamed), by_name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnorm._spec.errors import missing
+from lrnorm._spec.errors import MissingDependencyError, missing
 
 
 def loaded_bfloat16() -> np.dtype[Any] | None:
@@ -27,3 +27,11 @@ def bfloat16() -> np.dtype[Any]:
         raise missing("dtype='bfloat16' of NumPy arrays", "ml_dtypes", "ml_dtypes") from error
     dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
     return dtype
+
+
+def has_bfloat16() -> bool:
+    """True where ml_dtypes is installed."""
+    try:
+        return bfloat16() is not None
+    except MissingDependencyError:
+        return False

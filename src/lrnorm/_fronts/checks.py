@@ -14,11 +14,14 @@ from lrnorm._spec.errors import KindError, OutputError, ShapeError
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
+def kind_name(x: Any) -> str:
+    """The class of x with its module: numpy.ndarray."""
+    return f"{type(x).__module__}.{type(x).__qualname__}"
+
+
 def wrong_kind(subject: str, rule: str, x: Any, way_out: str) -> KindError:
     """The error for an argument of another class."""
-    kind = type(x)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    return KindError(subject, rule, value=kind, got=name, way_out=way_out)
+    return KindError(subject, rule, value=type(x), got=kind_name(x), way_out=way_out)
 
 
 def wrong_dtype(name: str, dtype: Any, *, is_complex: bool, conversion: str) -> KindError:

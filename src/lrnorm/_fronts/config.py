@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any
 
+import lrnorm
 from lrnorm._fronts.core import core as _core
 from lrnorm._fronts.core import why_not
 from lrnorm._spec.errors import KindError, ParameterError
@@ -47,12 +48,10 @@ def show_config() -> dict[str, Any]:
     >>> lrnorm.show_config()["isa"] in lrnorm.show_config()["isa_available"]
     True
     """
-    from importlib.metadata import version
-
     import numpy
 
     return {
-        "lrnorm": version("lrnorm"),
+        "lrnorm": lrnorm.__version__,
         "python": sys.version.split()[0],
         "numpy": numpy.__version__,
         "core": why_not() or "compiled",

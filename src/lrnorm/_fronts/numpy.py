@@ -8,14 +8,13 @@ It takes an LRNSpec, never separate numbers; `lrnorm.local_response_norm` reads 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lrnorm._fronts import config
-from lrnorm._fronts.bfloat16 import bfloat16, loaded_bfloat16
+from lrnorm._fronts.bfloat16 import bfloat16, has_bfloat16, loaded_bfloat16
 from lrnorm._fronts.checks import (
     FLOATS,
     check_out_dtype,
@@ -70,7 +69,7 @@ def _requested_dtype(dtype: Any) -> np.dtype[Any]:
     else:
         native = _native(dtype)
     if native is None:
-        works = [name for name in FLOATS if name != "bfloat16" or find_spec("ml_dtypes")]
+        works = [name for name in FLOATS if name != "bfloat16" or has_bfloat16()]
         raise wrong_request(dtype, works)
     return native
 

@@ -8,6 +8,7 @@ import os
 import sys
 from importlib import import_module
 
+import lrnorm
 from lrnorm._spec.errors import LRNormError
 from lrnorm.cli.parser import Parser
 
@@ -90,9 +91,7 @@ def _run(words: list[str]) -> int:
         parser.error(f"there is no command {words[0]!r}: choose {' or '.join(_COMMANDS)}")
     given = parser.parse_args(words)
     if given.version:
-        from importlib.metadata import version
-
-        print("lrnorm", version("lrnorm"))
+        print("lrnorm", lrnorm.__version__)
     else:
         parser.print_help()
     return 0

@@ -21,11 +21,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import lrnorm
 from lrnorm._fronts.core import core as _core
 from lrnorm._function.functions import local_response_norm
 from lrnorm._spec.errors import (
@@ -307,7 +307,7 @@ def _described(work: Work) -> dict[str, str]:
         "spec": repr(work.spec),
         "axis": str(work.axis),
         "dtype": work.dtype,
-        "version of lrnorm": version("lrnorm"),
+        "version of lrnorm": lrnorm.__version__,
     }
 
 

@@ -60,7 +60,7 @@ def window_of(x: Array, spec: LRNSpec, axis: int | None) -> Window:
     channels = x.shape[axis]
     if not isinstance(channels, int):  # a symbol of jax.export
         raise ShapeError(
-            f"the number of channels, axis {axis} of x",
+            f"the number of channels (axis {axis} of x)",
             "must be a known number",
             value=channels,
             got=f"the symbol {channels}",
