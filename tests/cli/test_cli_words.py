@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lrnorm
-from lrnorm import cli, conventions
+from lrnorm import cli, conventions, files
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,9 @@ def test_following_the_hint_gives_what_was_meant(
     as_there = re.search(r"--convention .*?(?=\. See)", hint)
     assert as_there is not None
     assert cli.main(["apply", "x.npy", "-o", "y.npy", *as_there[0].split()]) == 0
-    np.testing.assert_array_equal(np.load("y.npy"), lrnorm.local_response_norm(x, spec=spec))
+    axis = -1 if name == "tensorflow" else 1  # the convention's own
+    expected = lrnorm.local_response_norm(x, spec=spec, axis=axis)
+    np.testing.assert_array_equal(np.load("y.npy"), expected)
     if window := re.search(r"--channel-window-size ([\d,]+\d)|--channel-window-size (\d)", hint):
         ends = [int(end) for end in (window[1] or window[2]).split(",")]
         assert [spec.before, spec.after] == (ends * 2)[:2]
@@ -111,10 +113,33 @@ def test_advice_for_python_is_given_in_options(
     refused: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("row.npy", np.arange(5.0))
-    assert refused("row.npy").endswith("axis of the channels, for example --axis -1.\n")
+    assert "Pass the axis of the channels, for example --axis -1, or" in refused("row.npy")
     assert cli.main(["apply", "row.npy", "--axis", "-1"]) == 0
     capsys.readouterr()
     said = refused("x.npy --channel-window-size 0,0")
-    assert "Use --convention torch --set size=1 to say just that." in said
+    assert "--convention torch --set size=1" in said
     spec = conventions.read("torch", size=1)
     assert (spec.before, spec.after) == (0, 0)
+
+
+@pytest.mark.parametrize(("name", "axis"), [("tf", -1), ("caffe", -3), ("matlab", 2)])
+def test_a_convention_brings_its_axis(
+    x: Any, capsys: pytest.CaptureFixture[str], name: str, axis: int
+) -> None:
+    assert cli.main(["apply", "x.npy", "-o", "y.npy", "--convention", name]) == 0
+    assert f"along axis {axis}, where {name} has the channels" in capsys.readouterr().out
+    spec = conventions.read(name)
+    expected = lrnorm.local_response_norm(x, spec=spec, axis=axis)
+    np.testing.assert_array_equal(np.load("y.npy"), expected)
+    assert cli.main(["apply", "x.npy", "-o", "z.npy", "--convention", name, "--axis", "3"]) == 0
+    assert "where" not in capsys.readouterr().out
+    expected = lrnorm.local_response_norm(x, spec=spec, axis=3)
+    np.testing.assert_array_equal(np.load("z.npy"), expected)
+
+
+def test_pictures_are_channels_first_in_every_convention(capsys: pytest.CaptureFixture[str]) -> None:
+    files.write("x.png", np.random.default_rng(0).random((3, 5, 4)))
+    assert cli.main(["apply", "x.png", "-o", "y.npy", "--convention", "tf"]) == 0
+    assert "along axis" not in capsys.readouterr().out
+    expected = lrnorm.local_response_norm(files.read("x.png"), spec=conventions.read("tf"))
+    np.testing.assert_array_equal(np.load("y.npy"), expected)

@@ -56,7 +56,7 @@ def test_pieces_cover_everything_once(shape, data, piece, order):
     x = np.zeros(shape, order=order)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunked, "PIECE", piece)
-        pieces = chunked.cut(x, channels)
+        pieces = chunked.cut(x, (channels,))
     for index in pieces:
         x[index] += 1
         assert x[index].shape[channels] == shape[channels]
@@ -144,7 +144,7 @@ def test_npz_says_which_array_is_meant(tmp_path):
         files.apply(path, tmp_path / "y.npy")
     with pytest.raises(lrnorm.FileError, match=r"has no array 'c'\. It holds a, labels"):
         files.summarize(path, keys=["a", "c"])
-    with pytest.raises(lrnorm.FileError, match=r"has no array 'a'\. It holds no array with a name"):
+    with pytest.raises(lrnorm.FileError, match="is one array, which has no name"):
         files.summarize(saved(tmp_path, np.ones((3, 2, 2))), keys=["a"])
     np.savez(tmp_path / "none.npz")
     with pytest.raises(lrnorm.FileError, match=r"none\.npz holds no array"):

@@ -111,7 +111,11 @@ def test_jpg_of_inks_and_turned_cameras(tmp_path):
         (np.ones((3, 0, 5)), ValueError, r"got \(3, 0, 5\)"),
         (np.full((1, 2, 2), np.nan), ValueError, "finite numbers, got nan or inf"),
         (np.ones((1, 2, 2), complex), TypeError, r"real numbers, got complex128\. Pass abs"),
-        (np.array([[["a"]]]), TypeError, "arrays of numbers, got dtype <U1"),
+        (
+            np.array([[["a"]]]),
+            TypeError,
+            "must hold numbers .* got dtype <U1",
+        ),
     ],
 )
 def test_what_is_no_picture_is_refused_and_leaves_nothing(tmp_path, array, kind, message):
@@ -182,7 +186,7 @@ def test_a_flipped_bit_in_an_npz_is_noticed(tmp_path):
     [
         ("none.npy", r"there is no file .*none\.npy\. Check its name"),
         ("folder.npy", "is a folder. Give the name of a file in it"),
-        ("x.tiff", r"must be one of \.npy \.npz \.zarr \.png \.jpg \.jpeg, got '\.tiff'"),
+        ("x.txt", r"must be one of \.npy .* or of a picture, such as .*, got '\.txt'"),
         ("x", r"must be one of .*, got none"),
         ("n" * 300 + ".npy", "there is no file"),
     ],
@@ -210,7 +214,7 @@ def test_an_existing_file_is_left_unless_asked(tmp_path):
     files.write(path, [2.0], overwrite=True)
     assert np.load(path) == [2.0]
     assert path.stat().st_mode & 0o777 == 0o640
-    with pytest.raises(lrnorm.KindError, match="arrays of numbers"):
+    with pytest.raises(lrnorm.KindError, match="must hold numbers"):
         files.write(path, ["a"], overwrite=True)
     assert np.load(path) == [2.0] and os.listdir(tmp_path) == ["x.npy"]
 
@@ -256,7 +260,7 @@ def test_without_pillow_the_way_out_is_said(tmp_path, monkeypatch):
         lambda: files.read(tmp_path / "x.png"),
         lambda: files.write(tmp_path / "y.png", np.ones((1, 2, 2))),
     ):
-        with pytest.raises(ImportError, match=r"pictures need Pillow: pip install 'lrnorm\[cli\]'"):
+        with pytest.raises(ImportError, match=r"need Pillow\. Install it: pip .*lrnorm\[cli\]'"):
             call()
     assert os.listdir(tmp_path) == ["x.png"]
 

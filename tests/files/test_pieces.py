@@ -23,7 +23,8 @@ def test_every_file_is_in_one_piece(monkeypatch, x):
         for largest in (1, 150, 1000, 10**9):
             monkeypatch.setattr(chunked, "LARGEST", largest)
             stored("x.zarr", x, chunks=chunks, overwrite=True)
-            pieces = chunked.pieces_of(zarr_store.Stored(Path("x.zarr")), 1, LRNSpec(1, 1, 1, 2, 1))
+            y = zarr_store.Stored(Path("x.zarr"))
+            pieces = chunked.pieces_of(y, (1,), LRNSpec(1, 1, 1, 2, 1))
             names = [name for piece in pieces for name, _ in piece.files]
             assert len(names) == len(set(names))
             assert set(names) == {n for n in times("x.zarr") if n != "zarr.json"}
@@ -37,7 +38,7 @@ def test_context_begins_with_a_block_of_the_core_and_is_no_shorter_than_the_wind
     spec = LRNSpec(0.3, 0.6, 1.1, *ends)
     before, after = (min(end, 41) for end in spec.ends(41))
     for start in range(0, 41, 3):
-        read = chunked._context(slice(start, min(start + 3, 41)), 41, spec)
+        read = chunked._context(slice(start, min(start + 3, 41)), 41, before, after)
         assert read.start % (before + after + 1) == 0
         assert read.start <= max(0, start - before)
         assert min(41, start + 3 + after) <= read.stop <= 41
@@ -50,5 +51,5 @@ def test_chunks_too_large_for_a_piece_are_cut(monkeypatch, x):
     for largest, size in ((10**9, 4 * 12 * 90), (2000, 1080), (300, 240)):
         monkeypatch.setattr(chunked, "PIECE", 1)
         monkeypatch.setattr(chunked, "LARGEST", largest)
-        sizes = [np.prod([s.stop - s.start for s in index]) for index in chunked.cut(source, 1)]
+        sizes = [np.prod([s.stop - s.start for s in index]) for index in chunked.cut(source, (1,))]
         assert sum(sizes) == x.size and max(sizes) <= min(size, largest)

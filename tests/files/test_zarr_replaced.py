@@ -94,14 +94,14 @@ def test_a_renaming_that_fails_puts_the_old_one_back(x, monkeypatch):
 
 def test_someone_faster_is_not_overwritten(x, monkeypatch):
     stored("x.zarr", x)
-    do_piece = chunked.do_piece
+    do_piece = chunked._do_piece
 
     def meanwhile(*how):
         if not os.path.exists("y.zarr"):
             stored("y.zarr", 2 * x)
         do_piece(*how)
 
-    monkeypatch.setattr(chunked, "do_piece", meanwhile)
+    monkeypatch.setattr(chunked, "_do_piece", meanwhile)
     with pytest.raises(lrnorm.FileError, match=r"y\.zarr exists and is left"):
         files.apply("x.zarr", "y.zarr")
     np.testing.assert_array_equal(files.read("y.zarr"), 2 * x)

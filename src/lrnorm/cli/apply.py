@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrnorm._function.foreign_names import translation
 from lrnorm._layers.facts import snake_case
-from lrnorm._spec.errors import ParameterError
+from lrnorm._spec.errors import LRNormError, ParameterError
 from lrnorm.cli.parser import Parser
 
 if TYPE_CHECKING:
@@ -24,33 +25,59 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number such as 0.75, got {text!r}") from None
 
 
-def _integer(text: str) -> int:
+def _axis(text: str) -> int | tuple[int, ...]:
     try:
-        return int(text)
+        axes = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be an integer such as -1, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"must be an integer such as -1, or several such as 2,3, got {text!r}"
+        ) from None
+    return axes[0] if len(axes) == 1 else axes
 
 
-def _window(text: str) -> int | tuple[int, int]:
+Ends = int | tuple[int, int]
+
+
+def _window(text: str) -> Ends | list[Ends]:
+    """A radius or a pair, or one for each axis of a box: "1/2,0" is [1, (2, 0)]."""
+    windows = [_ends(part, text) for part in text.split("/")]
+    return windows[0] if len(windows) == 1 else windows
+
+
+def _ends(part: str, text: str) -> Ends:
     try:
-        ends = [int(part) for part in text.split(",")]
+        ends = [int(number) for number in part.split(",")]
     except ValueError:
         ends = []
-    if len(ends) == 1:
-        return ends[0]
-    if len(ends) == 2:
-        return ends[0], ends[1]
-    raise argparse.ArgumentTypeError(
-        f"must be a radius such as 2, or a pair BEFORE,AFTER such as 2,1, got {text!r}"
-    )
+    if len(ends) not in (1, 2):
+        raise argparse.ArgumentTypeError(
+            f"must be a radius such as 2, or a pair BEFORE,AFTER such as 2,1, got {text!r}"
+        )
+    return ends[0] if len(ends) == 1 else (ends[0], ends[1])
 
 
 _NUMBERS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "--alpha": (_number, "A", "default 1"),
     "--beta": (_number, "B", "default 0.5"),
     "--bias": (_number, "K", "default 1"),
-    "--channel-window-size": (_window, "R", "a radius, or BEFORE,AFTER; default 2"),
-    "--axis": (_integer, "N", "axis of the channels; default: third from last, at rank 3 and 4"),
+    "--channel-window-size": (
+        _window,
+        "R",
+        "a radius, or BEFORE,AFTER; default 2; for a box also one for each axis, such as 1/2,0",
+    ),
+    "--axis": (
+        _axis,
+        "N",
+        "axis of the channels, or the axes of a box, such as 2,3; default: that of the "
+        "convention, else third from last, at rank 3 and 4",
+    ),
+}
+# Subject of an error → the way out as options.
+_WAYS_OUT = {
+    "axis": "Pass the axis of the channels, for example --axis -1, or the axes of a box, for "
+    "example --axis 2,3.",
+    "channel_window_size": "Pass a radius, for example --channel-window-size 2, or a pair "
+    "BEFORE,AFTER. A window of one channel alone is --convention torch --set size=1.",
 }
 
 
@@ -91,14 +118,23 @@ def _join_negatives(words: list[str]) -> list[str]:
 
 
 def run(words: list[str]) -> int:
+    try:
+        return _run(words)
+    except LRNormError as error:
+        way_out = _WAYS_OUT.get(error.subject.partition(" ")[0])
+        raise (error if way_out is None else error.advising(way_out)) from error
+
+
+def _run(words: list[str]) -> int:
     parser = Parser(
         prog="lrnorm apply",
         description="Normalize an array or a picture: y = x · (bias + alpha/(2R+1) · Σ x²)^-beta, "
         "the sum over the R neighbouring channels on either side. Without -o nothing is written, "
         "and a table shows before and after.",
-        epilog="Files: .npy .npz .zarr .png .jpg. A picture is read as (channels, height, width) "
-        "in 0 … 1, without its transparency, and written with its largest value at 255. A .npy or "
-        ".zarr goes through in pieces; into a .zarr, a run that was interrupted goes on.",
+        epilog="Files: .npy .npz .zarr .wxf .safetensors, and every picture that Pillow reads and "
+        "writes. A picture is read as (channels, height, width) in 0 … 1, without its "
+        "transparency, and written with its largest value at 255. A .npy, .wxf or .zarr goes "
+        "through in pieces; a run into a .zarr that was interrupted goes on where it stopped.",
         allow_abbrev=False,
     )
     parser.add_argument("source", metavar="PICTURE-OR-ARRAY")
@@ -108,26 +144,21 @@ def run(words: list[str]) -> int:
     parser.add_argument(
         "--convention",
         metavar="NAME",
-        help="take the numbers in a framework's words, given by --set, in place of those above",
+        help="take a framework's parameters, given by --set, in place of those above",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a word of the convention, such as local_size=5; may be repeated",
+        help="a parameter of the convention, such as local_size=5; may be repeated",
     )
     parser.add_argument("--dtype", metavar="TYPE", help="of the result, for example float32")
     parser.add_argument(
         "--key",
         action="append",
         metavar="NAME",
-        help="of an .npz, normalize this array; may be repeated. Without it: every array",
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="have a Dask cluster do the pieces of a .zarr, for example tcp://10.0.0.1:8786",
+        help="of several arrays in a file, normalize this one; may be repeated; default: all",
     )
     parser.add_argument("--plot", metavar="FILE", help="draw before and after (.png .pdf .svg)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
@@ -137,12 +168,10 @@ def run(words: list[str]) -> int:
         everything = f"unrecognized arguments: {' '.join(unknown)}"
         parser.error(_foreign(unknown[0], words) or everything)
     options = vars(given)
-    if given.scheduler is not None and given.output is None:
-        parser.error("--scheduler hands out what -o writes: give both")
     spec = _spec(given)
     work = {
         "spec": spec,
-        "axis": options.get("axis"),
+        "axis": options.get("axis", _axis_of_convention(given, spec)),
         "dtype": given.dtype,
         "keys": given.key,
         "progress": _bar_wanted(),
@@ -163,13 +192,17 @@ def _spec(given: argparse.Namespace) -> LRNSpec:
     if given.convention is None:
         if given.set:
             raise ParameterError(
-                f"--set {given.set[0]} is a word of a framework: say which with --convention NAME."
+                f"--set {given.set[0]}",
+                "is a parameter of a framework",
+                way_out="Say of which with --convention NAME.",
             )
         return LRNSpec.from_keywords(**numbers)
     if numbers:
         both = ", ".join(option for option, word in words.items() if word in numbers)
         raise ParameterError(
-            f"--convention replaces {both}: give its own words with --set KEY=VALUE."
+            "--convention",
+            f"replaces {both}",
+            way_out="Give its own parameters with --set KEY=VALUE.",
         )
     from lrnorm import conventions
     from lrnorm.cli.convert import keywords
@@ -177,12 +210,29 @@ def _spec(given: argparse.Namespace) -> LRNSpec:
     return conventions.read(given.convention, **keywords(given.set))
 
 
+def _axis_of_convention(given: argparse.Namespace, spec: LRNSpec) -> int | tuple[int, ...] | None:
+    """The axis of the channels in the framework's layout, or the spatial axes for a box: -1 for
+    NHWC, 2 for HWCN. None where the layout does not say, and for pictures, which are CHW."""
+    from lrnorm.conventions.translation import row_of
+    from lrnorm.files.formats import format_of
+
+    if given.convention is None or format_of(Path(given.source)).is_picture:
+        return None
+    layout = row_of(given.convention)[1].layout
+    letters = "HW" if isinstance(spec.before, tuple) else "C"
+    if not set(letters) <= set(layout):
+        return None
+    last = 0 if layout.endswith("N") else len(layout)  # a batch axis may be missing
+    axes = tuple(layout.index(letter) - last for letter in letters)
+    return axes if len(axes) > 1 else axes[0]
+
+
 def _apply_and_draw(given: argparse.Namespace, work: dict[str, Any]) -> int:
     from lrnorm import files, plot
 
     drawing = os.path.realpath(given.plot)
     if drawing in {os.path.realpath(name) for name in (given.source, given.output) if name}:
-        raise ParameterError(f"--plot must be a file of its own, got {given.plot} twice.")
+        raise ParameterError("--plot", "must be a file of its own", got=f"{given.plot} twice")
     kind = plot.file_kind(given.plot)
     with files.writing(given.plot, overwrite=given.force) as stream:
         x = files.first(given.source, keys=given.key, axis=work["axis"])
@@ -197,8 +247,11 @@ def _normalize(given: argparse.Namespace, work: dict[str, Any]) -> str:
     from lrnorm import files
 
     if given.output is not None:
-        work |= {"overwrite": given.force, "scheduler": given.scheduler}
-        return files.apply(given.source, given.output, **work)
+        work |= {"overwrite": given.force}
+        line = files.apply(given.source, given.output, **work)
+        if given.convention is None or "axis" in vars(given) or work["axis"] is None:
+            return line
+        return f"{line}; along axis {work['axis']}, where {given.convention} has the channels"
     return _table(given.source, files.summarize(given.source, **work), work["spec"])
 
 
@@ -209,7 +262,7 @@ def _bar_wanted() -> bool:
 
 
 def _table(source: str, changes: Any, spec: LRNSpec) -> str:
-    from lrnorm.files.formats import shape_text
+    from lrnorm.files.checks import shape_text
 
     lines = []
     for change in changes:

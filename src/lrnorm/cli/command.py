@@ -1,4 +1,4 @@
-"""The command `lrnorm`: a row in _COMMANDS and a module of this folder for each subcommand."""
+"""The command `lrnorm`: each subcommand is a row in _COMMANDS and a module of this folder."""
 
 from __future__ import annotations
 
@@ -16,15 +16,9 @@ FAILED = 2
 INTERRUPTED = 130  # what shells report for Ctrl-C
 BROKEN_PIPE = 141  # and for a reader that has gone
 
-# What errors advise in Python, and the options that say the same.
-_ADVICE = {
-    "for example axis=-1.": "for example --axis -1.",
-    "Use spec=LRNSpec(…, before=0, after=0)": "Use --convention torch --set size=1",
-}
-
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command with these words (default: those of the process); the result is the status.
+    """Run the command with these arguments (default: those of the process); return its status.
 
     0 is success. 2 is bad input: one line on stderr says what is wrong. 130 is Ctrl-C.
 
@@ -50,10 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         _drop_stdout()
         return BROKEN_PIPE
     except LRNormError as error:
-        message = str(error)
-        for python, option in _ADVICE.items():
-            message = message.replace(python, option)
-        return _failed(message)
+        return _failed(str(error))
     except MemoryError as error:
         return _failed(f"not enough memory: {error}")
     except OSError as error:  # of stdout: those of files are LRNormErrors
@@ -67,7 +58,7 @@ def _failed(message: str, status: int = FAILED) -> int:
 
 
 def _drop_stdout() -> None:
-    """Keep the interpreter from flushing into a closed pipe, and complaining, at its exit."""
+    """Keep the interpreter from flushing stdout at its exit, which a closed pipe would refuse."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

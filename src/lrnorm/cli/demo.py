@@ -21,8 +21,8 @@ from lrnorm._function.functions import local_response_norm
 from lrnorm._spec.errors import MissingDependencyError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.cli.parser import Parser
-from lrnorm.files import formats
 from lrnorm.files.atomic import check_free
+from lrnorm.files.checks import shape_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def story(output: str, *, overwrite: bool = False) -> Iterator[str]:
     x = filter_bank(photo)
     yield (
         f"filters      {len(x)} = {len(WAVELENGTHS)} sizes × {ORIENTATIONS} orientations × 4 "
-        f"phases: float32 of {formats.shape_text(x.shape)}, {x.nbytes / 2**20:.0f} MiB"
+        f"phases: float32 of {shape_text(x.shape)}, {x.nbytes / 2**20:.0f} MiB"
     )
     spec = LRNSpec.from_keywords(**NUMBERS)
     yield f"layer        {_words(', ')}"

@@ -1,4 +1,4 @@
-"""How every command reads its words."""
+"""The argument parser of every subcommand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lrnorm._spec.errors import ParameterError
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, through the command like every other error."""
+    """Raises its errors as ParameterError, which the command prints in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise ParameterError(f"{message}. See {self.prog} --help.")
+        raise ParameterError(message, way_out=f"See {self.prog} --help.")

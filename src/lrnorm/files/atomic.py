@@ -1,6 +1,6 @@
-"""How a file appears whole or not at all, and in place of nothing unless asked.
+"""Writes files that appear whole or not at all, and replace nothing unless asked to.
 
-Until it is whole it stands beside its name, as NAME.partial.
+An unfinished file stands beside its place as NAME.partial.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ RECORDS = ".lrnorm"
 
 
 def reason(error: BaseException) -> str:
-    """What an error of another library says, in one line."""
+    """The text of another library's error, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")
 
 
 @contextmanager
 def storing(path: PathLike) -> Iterator[None]:
-    """Whatever an encoder or the system refuses becomes a FileError."""
+    """Every error of an encoder or of the system becomes a FileError."""
     try:
         yield
     except LRNormError:
@@ -94,9 +94,11 @@ def path_of(path: Any, name: str = "path") -> Path:
     """The name of a file as a Path; `name` is what errors call it."""
     if not isinstance(path, (str, os.PathLike)):
         raise KindError(
-            f"{name} must be the name of a file, such as 'x.npy', got {type(path).__module__}."
-            f"{type(path).__qualname__}. An array goes to lrnorm.local_response_norm(x, …), and to "
-            "lrnorm.files.write(path, x)."
+            name,
+            "must be the name of a file, such as 'x.npy'",
+            got=f"{type(path).__module__}.{type(path).__qualname__}",
+            way_out="An array goes to lrnorm.local_response_norm(x, …), and to "
+            "lrnorm.files.write(path, x).",
         )
     return Path(path)
 
@@ -108,8 +110,8 @@ def places(path: PathLike) -> tuple[Path, Path]:
 
 
 def put_folder(partial: Path, target: Path, overwrite: bool) -> None:
-    """A finished folder under its name, in place of what has it. What is not to stay, the old one
-    too, is under RECORDS then; a kill at any point leaves it and the new one whole."""
+    """Give a finished folder its name, in place of the old folder. The old one and the records
+    stand under RECORDS until they are deleted; a kill at any point leaves both folders whole."""
     sync(partial)
     check_free(target, overwrite)
     old = partial / RECORDS / "replaced"
@@ -128,9 +130,9 @@ def put_folder(partial: Path, target: Path, overwrite: bool) -> None:
 
 
 def put_back(path: PathLike) -> None:
-    """Undo what a kill between the two renamings of `put_folder` left half done: the old folder
-    has its name again, and the new one is unfinished. Nothing is lost if that run lives: its
-    second renaming fails."""
+    """Undo a kill between the two renamings of `put_folder`: the old folder gets its name back,
+    and the new one is unfinished. If that run still lives, nothing is lost: its second renaming
+    fails."""
     target, partial = places(path)
     old = partial / RECORDS / "replaced"
     if os.path.isdir(old) and not os.path.exists(target):  # Path's own may raise
@@ -159,7 +161,7 @@ def _sync_one(path: Path) -> None:
 
 def cannot_be_written(path: PathLike, error: BaseException) -> FileError:
     """The error for what the system refuses."""
-    return FileError(f"{path} cannot be written: {reason(error)}.")
+    return FileError(str(path), f"cannot be written: {reason(error)}")
 
 
 def _open_new(partial: Path) -> IO[bytes]:
@@ -168,13 +170,14 @@ def _open_new(partial: Path) -> IO[bytes]:
 
 def _new(path: PathLike, partial: Path, make: Callable[[Path], Any]) -> Any:
     if not partial.parent.is_dir():
-        raise FileError(f"{path} cannot be written: there is no folder {partial.parent}.")
+        raise FileError(str(path), f"cannot be written: there is no folder {partial.parent}")
     try:
         return make(partial)
     except FileExistsError as error:
         raise FileError(
-            f"{partial} exists: another run is writing it, or one was killed. "
-            "Delete it if no other is running."
+            str(partial),
+            "exists: another run is writing it, or one was killed",
+            way_out="Delete it if no other is running.",
         ) from error
     except OSError as error:
         raise cannot_be_written(path, error) from error
@@ -189,13 +192,14 @@ def reserve(stream: IO[bytes], size: int) -> None:
 
 
 def check_free(path: PathLike, overwrite: bool) -> None:
-    """Raise a FileError where writing to `path` would take something away."""
+    """Raise a FileError where writing to `path` would replace something."""
     if os.path.isdir(path) and not zarr_store.in_zarr(Path(path)):
-        raise FileError(f"{path} is a folder. Give the name of a file in it.")
+        raise FileError(str(path), "is a folder", way_out="Give the name of a file in it.")
     if os.path.isdir(path) and os.listdir(path) and not zarr_store.is_zarr(Path(path)):
-        raise FileError(f"{path} is a folder of other things than an array. Give another name.")
+        raise FileError(str(path), "is a folder that holds no array", way_out="Give another name.")
     if os.path.exists(path) and not overwrite:
         raise FileError(
-            f"{path} exists and is left as it is. To replace it pass --force "
-            "(overwrite=True in Python)."
+            str(path),
+            "exists and is left as it is",
+            way_out="To replace it pass --force (overwrite=True in Python).",
         )

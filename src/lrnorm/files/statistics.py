@@ -1,4 +1,4 @@
-"""What an array holds, in a few numbers gathered piece by piece."""
+"""Summarizes the values of an array, piece by piece."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Summary:
-    """What an array holds. The numbers are of its finite entries, nan where there are none."""
+    """An array in a few numbers: those of its finite values, nan where it has none."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -25,16 +25,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class Change:
-    """One array before and after, with the axis of its channels; `name` is that in an .npz."""
+    """One array before and after, with the axis of its channels. `name` is its name in the file."""
 
     name: str
-    axis: int
+    axis: int | tuple[int, ...]
     before: Summary
     after: Summary
 
 
 class Tally:
-    """The numbers of a Summary, gathered piece by piece."""
+    """Gathers the numbers of a Summary, piece by piece."""
 
     def __init__(self) -> None:
         self.count = self.not_finite = 0

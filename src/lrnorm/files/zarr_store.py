@@ -1,6 +1,6 @@
-"""Zarr arrays in folders: opened, made anew, and made like another.
+"""Zarr arrays in folders: opened, created, and created like another.
 
-Zarr takes long to import: it is when the first .zarr is touched, and here alone.
+Only this module imports Zarr, when the first .zarr is touched, because that takes long.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def _zarr() -> Any:
     try:
         import zarr
     except ImportError as error:
-        raise MissingDependencyError(".zarr needs Zarr: pip install 'lrnorm[dask]'.") from error
+        raise MissingDependencyError(
+            ".zarr", "needs Zarr", way_out="Install it: pip install 'lrnorm[dask]'."
+        ) from error
     return zarr
 
 
@@ -41,6 +43,15 @@ def is_zarr(folder: Path) -> bool:
     return any((folder / name).is_file() for name in DOCUMENTS[:3])
 
 
+def names(folder: Path) -> list[str] | None:
+    """The arrays in a group; None where the folder is an array, or neither."""
+    if not is_zarr(folder):
+        return None
+    zarr = _zarr()
+    node = zarr.open(store=str(folder), mode="r")
+    return sorted(node.array_keys()) if isinstance(node, zarr.Group) else None
+
+
 class Stored:
     """An array in a folder, read and written where it is indexed."""
 
@@ -48,17 +59,20 @@ class Stored:
         zarr = _zarr()
         if not is_zarr(folder):
             raise FileError(
-                f"{folder} holds no Zarr array: there is no zarr.json or .zarray in it. "
-                "Check its name."
+                str(folder),
+                "holds no Zarr array: there is no zarr.json or .zarray in it",
+                way_out="Check its name.",
             )
         node = zarr.open(store=str(folder), mode=mode)
         if isinstance(node, zarr.Group):
-            names = sorted(node.array_keys())
-            way = (
-                f"Name one of its arrays, for example {folder / names[0]}" if names else "Give one"
-            )
+            arrays = sorted(node.array_keys())
             raise FileError(
-                f"{folder} is a group, which holds {', '.join(names) or 'no array'}. {way}."
+                str(folder),
+                f"is a group, which holds {', '.join(arrays) or 'no array'}",
+                way_out=f"Name one of its arrays, for example {folder / arrays[0]}"
+                " (--key on the command line)."
+                if arrays
+                else "Give an array.",
             )
         self._array = node
         self.folder = folder

@@ -17,7 +17,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, numpy_helper
 
 from lrnorm._spec.errors import FileError, KindError, ParameterError
 from lrnorm.files.atomic import PathLike
-from lrnorm.files.formats import reading
+from lrnorm.files.checks import reading
 
 Model = ModelProto | bytes | PathLike
 Array = npt.NDArray[Any]
