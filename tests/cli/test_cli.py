@@ -181,7 +181,10 @@ def test_pictures_and_archives(lrn):
             "channel_window_size must be a positive integer, got -1",
         ),
         ("x.npy --axis 4", "x.npy: axis must lie in -4 … 3 for an array of rank 4, got 4"),
-        ("x.npy --axis 1.5", "argument --axis: must be an integer such as -1, or several such as 2,3, got '1.5'"),
+        (
+            "x.npy --axis 1.5",
+            "must be an integer such as -1, or several such as 2,3, got '1.5'",
+        ),
         ("x.npy --dtype int8", "dtype must be float16, bfloat16, float32 or float64, got int8"),
         ("x.npy --colour 5", "unrecognized arguments: --colour 5"),
         ("x.npy -o x.npy", "x.npy exists and is left as it is. To replace it pass --force"),

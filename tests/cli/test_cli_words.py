@@ -137,7 +137,9 @@ def test_a_convention_brings_its_axis(
     np.testing.assert_array_equal(np.load("z.npy"), expected)
 
 
-def test_pictures_are_channels_first_in_every_convention(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_are_channels_first_in_every_convention(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     files.write("x.png", np.random.default_rng(0).random((3, 5, 4)))
     assert cli.main(["apply", "x.png", "-o", "y.npy", "--convention", "tf"]) == 0
     assert "along axis" not in capsys.readouterr().out

@@ -58,7 +58,7 @@ def test_every_array_or_those_named(rng, capsys):
     assert np.array_equal(np.load("y.npy"), expected)
     assert cli.main(["apply", "x.safetensors"]) == 2
     err = capsys.readouterr().err
-    assert "x.safetensors[labels]: " in err and "choose among x with --key" in err
+    assert "x.safetensors[labels]: " in err and "choose others with --key NAME" in err
     assert cli.main(["apply", "x.safetensors", "-o", "z.npy"]) == 2
     assert "--key NAME" in capsys.readouterr().err
 

@@ -121,7 +121,7 @@ def test_arrays_of_a_group_are_named(capsys, x):
     assert cli.main(["apply", "group.zarr", "--key", "c"]) == 2
     assert "group.zarr has no array 'c'. It holds a, b." in capsys.readouterr().err
     zarr.create_group("bare.zarr")
-    for call in (files.summarize, lambda name: files.apply(name, "y.zarr")):
+    for call in (files.summarize, lambda name: files.apply(name, "z.zarr")):
         with pytest.raises(lrnorm.FileError, match=r"bare.zarr holds no array"):
             call("bare.zarr")
 

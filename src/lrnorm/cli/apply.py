@@ -122,7 +122,11 @@ def run(words: list[str]) -> int:
         return _run(words)
     except LRNormError as error:
         way_out = _WAYS_OUT.get(error.subject.partition(" ")[0])
-        raise (error if way_out is None else error.advising(way_out)) from error
+        if way_out is None:
+            raise
+        if any(place.endswith("]") for place in error.where):  # one of several arrays in a file
+            way_out += " To leave this array as it is, choose others with --key NAME."
+        raise error.advising(way_out) from error
 
 
 def _run(words: list[str]) -> int:
