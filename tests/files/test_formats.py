@@ -281,6 +281,6 @@ def test_a_format_is_one_row(tmp_path, monkeypatch):
 @pytest.mark.parametrize("ending", [".npy", ".npz", ".zarr"])
 def test_masked_arrays_are_not_written_without_their_mask(tmp_path, ending):
     masked = np.ma.array([1.0, 2.0], mask=[True, False])
-    with pytest.raises(TypeError, match=r"MaskedArray: pass x\.filled\(0\)"):
+    with pytest.raises(TypeError, match=r"MaskedArray. Pass x\.filled\(0\)"):
         lrnorm.files.write(tmp_path / f"x{ending}", {"a": masked} if ending == ".npz" else masked)
     assert not list(tmp_path.iterdir())

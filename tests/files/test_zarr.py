@@ -68,7 +68,7 @@ def test_what_zarr_gives_goes_into_the_function(x, verb):
             out = np.empty_like(said)
             assert lrnorm.local_response_norm(given, out=out) is out
             np.testing.assert_array_equal(out, y)
-    with pytest.raises(TypeError, match=r"zarr.*pass x\[\.\.\.\]"):
+    with pytest.raises(TypeError, match=r"zarr.*Pass x\[\.\.\.\]"):
         lrnorm.local_response_norm(zarr.open_array("x.zarr", mode="r"))
 
 
