@@ -105,8 +105,8 @@ def test_module_and_what_it_loads(x):
     [
         (
             ["aply"],
-            "there is no command 'aply': choose apply or convert or bench or inspect or decompose or demo. "
-            "See lrnorm --help.",
+            "there is no command 'aply': choose apply or convert or bench or inspect or decompose "
+            "or demo. See lrnorm --help.",
         ),
         (["--colour"], "unrecognized arguments: --colour. See lrnorm --help."),
         (["apply"], "arguments are required: PICTURE-OR-ARRAY. See lrnorm apply --help."),

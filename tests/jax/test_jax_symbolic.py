@@ -24,7 +24,5 @@ def test_a_symbolic_batch():
 
 
 def test_a_symbolic_number_of_channels_is_refused():
-    with pytest.raises(
-        ShapeError, match=r"\(axis 1 of x\) must be a known number, got the sym"
-    ):
+    with pytest.raises(ShapeError, match=r"\(axis 1 of x\) must be a known number, got the sym"):
         exported("b, c, w")

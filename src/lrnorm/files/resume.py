@@ -12,7 +12,6 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
 from pathlib import Path
 
 import lrnorm
