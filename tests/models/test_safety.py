@@ -115,6 +115,35 @@ def test_a_link_to_the_outside_is_not_followed(tmp_path: Path) -> None:
     assert "outside its own folder" in refused(folder / "net.xml")
 
 
+def test_hdf5_cannot_lead_to_other_files(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["Network"] = b"1:secret"
+    with h5py.File(tmp_path / "link.wlnet", "w") as file:
+        file["Network"] = h5py.ExternalLink("other.h5", "/Network")
+    (tmp_path / "raw").write_bytes(b"1:secret")
+    with h5py.File(tmp_path / "raw.wlnet", "w") as file:
+        external = [(str(tmp_path / "raw"), 0, 8)]
+        file.create_dataset("Network", (8,), "u1", external=external)
+    for name in ("link.wlnet", "raw.wlnet"):
+        assert "Network does not stand in the file itself" in refused(tmp_path / name)
+
+
+def test_a_library_that_hangs_or_crashes_is_one_line(
+    tmp_path: Path, save: Any, monkeypatch: Any
+) -> None:
+    pytest.importorskip("h5py")
+    from lrnorm.models import hdf5
+
+    path = save("net.h5", b"\x89HDF\r\n\x1a\n")
+    monkeypatch.setattr(hdf5, "SECONDS", 0.2)
+    monkeypatch.setattr(hdf5, "_CHILD", "while True: pass")
+    assert "HDF5 was not done with it after 0.2 s" in refused(path)
+    monkeypatch.setattr(hdf5, "SECONDS", 60)
+    monkeypatch.setattr(hdf5, "_CHILD", "import os; os.abort()")
+    assert "makes the library for HDF5 fail" in refused(path)
+
+
 def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     assert "must be a file or a folder" in refused(tmp_path / "pipe.onnx")
@@ -247,7 +276,7 @@ def test_damaged_files_are_one_line(seed: str, tmp_path: Path) -> None:
     path.write_bytes(data)
     assert models.find(path)
     rng = random.Random(seed)
-    for _ in range(150):
+    for _ in range(3 if data.startswith(b"\x89HDF") else 150):  # HDF5 takes a process for each
         damaged = bytearray(data)
         for _ in range(rng.randint(1, 4)):
             at, size = rng.randrange(len(damaged) or 1), rng.randint(1, 9)

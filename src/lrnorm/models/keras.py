@@ -19,7 +19,7 @@ from lrnorm._spec.errors import LRNormError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.archive import Archive, entry_names
 from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn, one_line, unreadable
-from lrnorm.models.hdf5 import is_hdf5, opened
+from lrnorm.models.hdf5 import is_hdf5, value_of
 from lrnorm.models.prototext import integer, messages, number, parse, scalar
 from lrnorm.models.source import MIB, DamagedError, Source
 
@@ -70,11 +70,9 @@ def read_config(source: Source) -> ModelFile:
 
 
 def read_h5(source: Source) -> ModelFile:
-    with opened(source) as file:
-        config = file.attrs.get("model_config")
-        holds = sorted(map(str, file))[:6]
+    config, names_in_it = value_of(source, "attribute", "model_config")
     if config is None:
-        names = ", ".join(holds) or "nothing"
+        names = ", ".join(names_in_it) or "nothing"
         raise DamagedError(
             f"it is HDF5 without Keras's model_config (it holds {names}): weights alone have no LRN"
         )

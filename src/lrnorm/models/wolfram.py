@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrnorm.models.found import Found, ModelFile, lrn
-from lrnorm.models.hdf5 import is_hdf5, opened
+from lrnorm.models.hdf5 import is_hdf5, value_of
 from lrnorm.models.source import MIB, DamagedError, Source, unpack
 
 EXPRESSION_LIMIT = 64 * MIB
@@ -44,12 +44,10 @@ class Call:
 
 
 def read(source: Source) -> ModelFile:
-    with opened(source) as file:
-        if "Network" not in file:
-            raise DamagedError("it has no Network")
-        stored = file["Network"][()]
-    text = stored if isinstance(stored, bytes) else str(stored).encode()
-    expression = _Tokens(_expanded(text)).read()
+    stored, _ = value_of(source, "dataset", "Network")
+    if stored is None:
+        raise DamagedError("it has no Network")
+    expression = _Tokens(_expanded(stored)).read()
     found: list[Found] = []
     operators: Counter[str] = Counter()
     for path, kind, fields in _layers(expression):
