@@ -2,7 +2,7 @@
 #pragma once
 
 #include "box_exact.hpp"
-#include "box_sums.hpp"
+#include "box_squares.hpp"
 #include "energy.hpp"
 
 namespace lrn {
@@ -24,23 +24,25 @@ inline auto line_for(Power power) {
 // The outputs of the line of one cell.
 template <class S, Power power>
 struct BoxForwardLine {
-    static void line(const typename Window<Sum<S>>::Rows& sums, i64 cell, const S* own, S* to, i64 n,
+    LRN_LOOP static void line(const typename BoxRing<Sum<S>>::Rows& sums, i64 cell, const S* own, S* to, i64 n,
                      const Coefficients& k, BoxRare& rare) {
         const Energy<S, power> energy(k);
         const Range range = trusted_range(k, power, true);
         const i64 at = cell * round_up(n, float_lanes);
-        with_rows(sums.count, [&](auto count) {
+        const vd scale = all(k.scale), bias = all(k.bias);
+        const vf lowest = all(float(range.low)), highest = all(float(range.high));
+        with_rows(sums.count, [&, near = sums](auto count) {
             for (i64 i = 0; i < n; i += float_lanes) {
-                const bool both = n - i > double_lanes;
-                const Pairs s = sums.template at<count.value>(at + i, both);
                 if constexpr (Energy<S, power>::float_chain) {
                     // The product of two floats rounds once, in float as in double.
-                    const vd scale = all(k.scale), bias = all(k.bias);
+                    const Pairs s = near.template at<count.value>(at + i);
                     const vf d = narrow({fma(s.low.high, scale, bias), fma(s.high.high, scale, bias)});
                     put(to, i, n, get(own, i, n) * chain<power, digits_of<S>>(d));
-                    const unsigned lanes = outside(d, all(float(range.low)), all(float(range.high)));
+                    const unsigned lanes = outside(d, lowest, highest);
                     if (lanes) rare.add(cell, i, lanes);
                 } else {
+                    const bool both = n - i > double_lanes;
+                    const Pairs s = near.template at<count.value>(at + i, both);
                     const Powers p = energy(s, both);
                     const Doubles v = get_doubles(own, i, n);
                     put_doubles(to, i, n, {v.low * p.power.low, v.high * p.power.high});
@@ -60,7 +62,7 @@ public:
           pitch(round_up(tile.lanes, float_lanes)),
           x(tile, X, k.before + k.after + 1),
           y(tile),
-          squares(tile, false),
+          squares(tile),
           rare(tile),
           exact(tile, false, 1) {}
 
@@ -80,9 +82,7 @@ public:
         for (i64 j = most(tile.first - k.before, 0); j < tile.last + k.after; ++j) {
             if (j < tile.rows) {
                 x.fetch(j);
-                squares.take_in(j, [&](i64 cell) {
-                    return products<Sum<S>>(x.line(j, cell), x.line(j, cell), tile.lanes);
-                });
+                squares.take_in(j, x);
             }
             squares.end(j);
             if (j - k.after < tile.first) continue;
@@ -115,7 +115,7 @@ private:
     i64 pitch;
     BoxReader<S> x;
     BoxWriter<S> y;
-    BoxWindow<Sum<S>> squares;
+    BoxSquares<S> squares;
     BoxRare rare;
     ExactSums exact;
 };

@@ -8,8 +8,8 @@ namespace {
 
 template <class S, Power power>
 struct BoxJvpLine {
-    using Rows = typename Window<Sum<S>>::Rows;
-    static void line(const Rows& squares, const Rows& products, i64 cell, const S* x, const S* t, S* to, i64 n,
+    using Rows = typename BoxRing<Sum<S>>::Rows;
+    LRN_LOOP static void line(const Rows& squares, const Rows& products, i64 cell, const S* x, const S* t, S* to, i64 n,
                      const Coefficients& k, BoxRare& rare) {
         const Energy<S, power> energy(k);
         const i64 at = cell * round_up(n, float_lanes);
@@ -42,7 +42,7 @@ public:
           x(tile, X, k.before + k.after + 1),
           t(tile, second, k.before + k.after + 1),
           dy(tile),
-          squares(tile, false),
+          squares(tile),
           products_of(tile, false),
           rare(tile),
           reached(tile, true),
@@ -81,7 +81,7 @@ private:
     void take_in(i64 j) {
         x.fetch(j);
         t.fetch(j);
-        squares.take_in(j, [&](i64 cell) { return products<Sum<S>>(x.line(j, cell), x.line(j, cell), tile.lanes); });
+        squares.take_in(j, x);
         products_of.take_in(j, [&](i64 cell) { return products<Sum<S>>(x.line(j, cell), t.line(j, cell), tile.lanes); });
         if constexpr (sizeof(S) == 8) {
             rare.clear();
@@ -127,7 +127,8 @@ private:
     i64 pitch;
     BoxReader<S> x, t;
     BoxWriter<S> dy;
-    BoxWindow<Sum<S>> squares, products_of;
+    BoxSquares<S> squares;
+    BoxWindow<Sum<S>> products_of;
     BoxRare rare;
     Reached reached;
     ExactSums exact_squares, exact_products;

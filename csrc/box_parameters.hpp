@@ -16,7 +16,7 @@ public:
           pitch(round_up(tile.lanes, float_lanes)),
           x(tile, X, k.before + k.after + 1),
           g(tile, second, 1),
-          squares(tile, false),
+          squares(tile),
           energy(k),
           rare(tile),
           exact(tile, false, 1) {}
@@ -38,9 +38,7 @@ public:
         for (i64 j = most(tile.first - k.before, 0); j < tile.last + k.after; ++j) {
             if (j < tile.rows) {
                 x.fetch(j);
-                squares.take_in(j, [&](i64 cell) {
-                    return products<Sum<S>>(x.line(j, cell), x.line(j, cell), tile.lanes);
-                });
+                squares.take_in(j, x);
             }
             squares.end(j);
             if (j - k.after >= tile.first) add_row(j - k.after);
@@ -59,7 +57,7 @@ private:
         tile.partial->bias += total(terms[2]);
     }
 
-    void add_line(const typename Window<Sum<S>>::Rows& sums, i64 c, i64 cell) {
+    LRN_LOOP void add_line(const typename BoxRing<Sum<S>>::Rows& sums, i64 c, i64 cell) {
         constexpr double ln2 = 0x1.62e42fefa39efp-1;
         const S *own = x.line(c, cell), *cotangent = g.line(c, cell);
         const i64 n = tile.lanes, at = cell * pitch;
@@ -106,7 +104,7 @@ private:
     const Coefficients& k;
     i64 pitch;
     BoxReader<S> x, g;
-    BoxWindow<Sum<S>> squares;
+    BoxSquares<S> squares;
     Energy<S, Power::general> energy;
     BoxRare rare;
     ExactSums exact;

@@ -7,6 +7,9 @@
 namespace lrn {
 namespace {
 
+// Loops over a line: what they call is inlined, or every vector would go through memory.
+#define LRN_LOOP [[gnu::flatten]]
+
 // Where the line of each cell begins, counted from the row's first element.
 inline void place_cells(const BoxTile& tile, Operand which, i64* offsets) {
     for (i64 cell = 0; cell < tile.cells; ++cell) {

@@ -61,6 +61,99 @@ inline void slide(i64 count, i64 before, i64 width, i64 outputs, double* ends, E
     }
 }
 
+// The last rows of a box, and sums over its height: up to `direct_width` rows are added afresh, of
+// more there are running sums from either end of a block, as in window.hpp. Here a row is taken
+// in through a writer of its own, whose pointers stay in registers.
+template <class A>
+class BoxRing {
+public:
+    BoxRing(i64 rows, i64 length, i64 before, i64 after)
+        : before(before), width(before + after + 1), count(rows), length(length) {}
+
+    void place(Arena& arena) {
+        ring = arena.take<double>(least(width, count) * A::parts * length);
+        if (width > direct_width) prefix = arena.take<double>(A::parts * length);
+    }
+
+    class Taker {
+    public:
+        void put(i64 i, A low, A high) const {
+            put_one(i, low);
+            put_one(i + double_lanes, high);
+        }
+
+    private:
+        friend class BoxRing;
+        Taker(double* to, double* prefix, bool empty, i64 length)
+            : to(to), prefix(prefix), empty(empty), length(length) {}
+        void put_one(i64 i, A term) const {
+            term.store(to + i, length);
+            if (prefix) (empty ? term : A::load(prefix + i, length) + term).store(prefix + i, length);
+        }
+        double *to, *prefix;
+        bool empty;
+        i64 length;
+    };
+
+    // Takes the terms of row j in; end(j) follows.
+    Taker row(i64 j) const { return Taker(slot(j), prefix, prefix_empty, length); }
+
+    // Row j is in. Beyond the last row there is nothing to put, but blocks end there too.
+    LRN_LOOP void end(i64 j) {
+        prefix_empty = prefix_empty && j >= count;
+        if (width <= direct_width || j % width != width - 1) return;
+        const i64 n = length;
+        for (i64 k = least(j, count - 1) - 1; k > j - width && k >= 0; --k) {
+            double *to = slot(k), *next = slot(k + 1);
+            for (i64 i = 0; i < n; i += double_lanes) (A::load(to + i, n) + A::load(next + i, n)).store(to + i, n);
+        }
+        prefix_empty = true;
+    }
+
+    // The rows whose sum is that of the window around row c.
+    class Rows {
+    public:
+        template <int fixed>
+        Pairs at(i64 i, bool both = true) const {
+            const Pair low = one<fixed>(i);
+            return {low, both ? one<fixed>(i + double_lanes) : low};
+        }
+        int count = 0;
+
+    private:
+        template <int fixed>
+        Pair one(i64 i) const {
+            A sum = A::load(rows[0] + i, length);
+            for (int k = 1; k < (fixed ? fixed : count); ++k) sum = sum + A::load(rows[k] + i, length);
+            return sum.value();
+        }
+        friend class BoxRing;
+        const double* rows[direct_width];
+        i64 length;
+    };
+
+    Rows rows(i64 c) const {
+        Rows r;
+        r.length = length;
+        const i64 first = c - before;
+        if (width <= direct_width) {
+            for (i64 j = most(first, 0); j <= least(first + width - 1, count - 1); ++j) r.rows[r.count++] = slot(j);
+        } else {
+            if (first >= 0) r.rows[r.count++] = slot(first);
+            if (!prefix_empty) r.rows[r.count++] = prefix;
+        }
+        return r;
+    }
+
+private:
+    double* slot(i64 j) const { return ring + j % width * (A::parts * length); }
+
+    i64 before, width, count, length;
+    double* ring = nullptr;
+    double* prefix = nullptr;
+    bool prefix_empty = true;
+};
+
 // Sums along a line of n lanes. Short windows add shifted lines. Wide ones add whole vectors, each
 // lane already the sum of as many successors as a vector has lanes, and what is left of the width.
 template <class A>
@@ -88,9 +181,12 @@ public:
         std::memset(line - float_lanes, 0, std::size_t(A::parts * length) * sizeof(double));
     }
 
-    void put(i64 i, Two<A> terms) {
-        terms.low.store(line + i, length);
-        terms.high.store(line + i + double_lanes, length);
+    // What puts the terms of a vector of floats.
+    auto putter() const {
+        return [to = line, apart = length](i64 i, Two<A> terms) {
+            terms.low.store(to + i, apart);
+            terms.high.store(to + i + double_lanes, apart);
+        };
     }
 
     // Calls sink(i, low, high) for each vector of floats once all terms are put.
@@ -107,33 +203,36 @@ public:
     const i64 width;
 
 private:
-    A at(const double* from, i64 i) const { return A::load(from + i, length); }
-
     template <int fixed, class Sink>
     void direct(Sink sink) {
         const int count = fixed ? fixed : int(width);
-        const auto one = [&](i64 i) {
-            A sum = at(line, i - before);
-            for (int k = 1; k < count; ++k) sum = sum + at(line, i - before + k);
+        const double* from = line - before;
+        const i64 end = pitch, apart = length;
+        const auto one = [=](i64 i) {
+            A sum = A::load(from + i, apart);
+            for (int k = 1; k < count; ++k) sum = sum + A::load(from + i + k, apart);
             return sum;
         };
-        for (i64 i = 0; i < pitch; i += float_lanes) sink(i, one(i), one(i + double_lanes));
+        for (i64 i = 0; i < end; i += float_lanes) sink(i, one(i), one(i + double_lanes));
     }
 
     template <class Sink>
     void wide(Sink sink) {
         const i64 whole = width / double_lanes, rest = width % double_lanes, shift = before % double_lanes;
-        for (i64 i = -float_lanes; i < pitch + float_lanes; i += double_lanes) (at(line, i) + at(line, i + 1)).store(twos + i, length);
-        for (i64 u = 0; u < vectors; ++u) {
+        double *const line = this->line, *const twos = this->twos, *const runs = this->runs;
+        const i64 n = this->n, length = this->length, behind = before / double_lanes, end = pitch + float_lanes;
+        const auto at = [=](const double* from, i64 i) { return A::load(from + i, length); };
+        for (i64 i = -float_lanes; i < end; i += double_lanes) (at(line, i) + at(line, i + 1)).store(twos + i, length);
+        for (i64 u = 0, count = vectors; u < count; ++u) {
             const i64 from = (u - 1) * double_lanes - shift;
             A sum = at(twos, from);
             for (i64 l = 2; l < double_lanes; l += 2) sum = sum + at(twos, from + l);
             sum.store(runs + u * A::parts * double_lanes, double_lanes);
         }
         A low{};
-        const auto run = [&](i64 u) { return A::load(runs + u * A::parts * double_lanes, double_lanes); };
-        slide<A>(vectors, before / double_lanes - 1, whole, pitch / double_lanes, ends, run, [&](i64 v, A sum) {
-            const i64 from = (v - before / double_lanes + whole) * double_lanes - shift;
+        const auto run = [=](i64 u) { return A::load(runs + u * A::parts * double_lanes, double_lanes); };
+        slide<A>(vectors, behind - 1, whole, pitch / double_lanes, ends, run, [&, n, behind, whole, rest, shift](i64 v, A sum) {
+            const i64 from = (v - behind + whole) * double_lanes - shift;
             if (rest && from > -2 * double_lanes && from < n) {
                 for (i64 l = 0; l + 1 < rest; l += 2) sum = sum + at(twos, from + l);
                 if (rest % 2) sum = sum + at(line, from + rest - 1);
@@ -158,7 +257,8 @@ public:
           pitch(round_up(tile.lanes, float_lanes)),
           lane(tile.lanes, mirrored ? tile.lane_after : tile.lane_before,
                mirrored ? tile.lane_before : tile.lane_after),
-          ring(flat(tile), mirrored ? tile.coefficients.after : tile.coefficients.before,
+          ring(tile.rows, tile.cells * round_up(tile.lanes, float_lanes),
+               mirrored ? tile.coefficients.after : tile.coefficients.before,
                mirrored ? tile.coefficients.before : tile.coefficients.after) {
         for (int a = 0; a < tile.inner_axes; ++a) longest = most(longest, tile.inner[a].size);
     }
@@ -177,61 +277,68 @@ public:
     // line(cell) gives a function of i, the index of a vector of floats, whose values are the terms of that line.
     template <class Line>
     void take_in(i64 j, Line line) {
+        const auto taker = ring.row(j);
         for (i64 cell = 0; cell < tile.cells; ++cell) {
             const auto terms = line(cell);
-            const i64 at = cell * pitch;
-            if (tile.inner_axes == 0)
-                along(terms, [&](i64 i, A low, A high) { ring.put(j, at + i, low, high); });
-            else
-                along(terms, [&](i64 i, A low, A high) {
-                    low.store(row + at + i, row_length());
-                    high.store(row + at + i + double_lanes, row_length());
+            if (tile.inner_axes == 0) {
+                along(terms, [taker](i64 i, A low, A high) { taker.put(i, low, high); });
+            } else {
+                double* to = row + cell * pitch;
+                const i64 length = row_length();
+                along(terms, [to, length](i64 i, A low, A high) {
+                    low.store(to + i, length);
+                    high.store(to + i + double_lanes, length);
                 });
+            }
         }
         if (tile.inner_axes == 0) return;
         i64 step = row_length();
         for (int a = 0; a < tile.inner_axes; ++a) slide_along(a, step);
-        for (i64 i = 0; i < row_length(); i += float_lanes)
-            ring.put(j, i, A::load(row + i, row_length()), A::load(row + i + double_lanes, row_length()));
+        const double* from = row;
+        for (i64 i = 0, length = row_length(); i < length; i += float_lanes)
+            taker.put(i, A::load(from + i, length), A::load(from + i + double_lanes, length));
     }
+
+    // Takes sums along the line and the inner axes that are known already.
+    typename BoxRing<A>::Taker row_of(i64 j) const { return ring.row(j); }
 
     void end(i64 j) { ring.end(j); }
-    typename Window<A>::Rows rows(i64 c) const { return ring.rows(c); }
+    typename BoxRing<A>::Rows rows(i64 c) const { return ring.rows(c); }
 
 private:
-    static Tile flat(const BoxTile& tile) {
-        Tile all{};
-        all.channels = tile.rows;
-        all.pixels = tile.cells * round_up(tile.lanes, float_lanes);
-        return all;
-    }
-
     i64 row_length() const { return tile.cells * pitch; }
 
     template <class Terms, class Sink>
-    void along(const Terms& terms, Sink sink) {
-        for (i64 i = 0; i < pitch; i += float_lanes) {
-            const Two<A> t = terms(i);
-            if (lane.width == 1) sink(i, t.low, t.high);
-            else lane.put(i, t);
+    LRN_LOOP void along(const Terms& terms, Sink sink) {
+        const i64 end = pitch;
+        if (lane.width == 1) {
+            for (i64 i = 0; i < end; i += float_lanes) {
+                const Two<A> t = terms(i);
+                sink(i, t.low, t.high);
+            }
+            return;
         }
-        if (lane.width > 1) lane.sum(sink);
+        const auto putter = lane.putter();
+        for (i64 i = 0; i < end; i += float_lanes) putter(i, terms(i));
+        lane.sum(sink);
     }
 
     // step: elements from one index of the axis before to the next, then of this one.
-    void slide_along(int a, i64& step) {
+    LRN_LOOP void slide_along(int a, i64& step) {
         const BoxAxis& axis = tile.inner[a];
         const i64 group = step;
         step /= axis.size;
         const i64 before = mirrored ? axis.after : axis.before;
         for (i64 begin = 0; begin < row_length(); begin += group)
             for (i64 i = begin; i < begin + step; i += double_lanes) {
-                for (i64 u = 0; u < axis.size; ++u)
-                    A::load(row + i + u * step, row_length()).store(column + u * A::parts * double_lanes, double_lanes);
+                double *const from = row + i, *const line = column;
+                const i64 apart = step, length = row_length(), size = axis.size;
+                for (i64 u = 0; u < size; ++u)
+                    A::load(from + u * apart, length).store(line + u * A::parts * double_lanes, double_lanes);
                 slide<A>(
-                    axis.size, before, axis.before + axis.after + 1, axis.size, ends,
-                    [&](i64 u) { return A::load(column + u * A::parts * double_lanes, double_lanes); },
-                    [&](i64 v, A sum) { sum.store(row + i + v * step, row_length()); });
+                    size, before, axis.before + axis.after + 1, size, ends,
+                    [line](i64 u) { return A::load(line + u * A::parts * double_lanes, double_lanes); },
+                    [=](i64 v, A sum) { sum.store(from + v * apart, length); });
             }
     }
 
@@ -239,7 +346,7 @@ private:
     bool mirrored;
     i64 pitch, longest = 0;
     LaneSums<A> lane;
-    Window<A> ring;
+    BoxRing<A> ring;
     double *row = nullptr, *column = nullptr, *ends = nullptr;
 };
 

@@ -11,14 +11,14 @@ namespace {
 // direct x / D, the latter as what sums are carried in.
 template <class S, Power power>
 struct BoxPassBack {
-    static void line(const typename Window<Sum<S>>::Rows& sums, i64 cell, const S* x, const S* g, i64 n,
+    LRN_LOOP static void line(const typename BoxRing<Sum<S>>::Rows& sums, i64 cell, const S* x, const S* g, i64 n,
                      const Coefficients& k, double* direct, double* through, BoxRare& rare) {
         using A = Sum<S>;
         const Energy<S, power> energy(k);
         const i64 pitch = round_up(n, float_lanes), at = cell * pitch;
-        with_rows(sums.count, [&](auto count) {
+        with_rows(sums.count, [&, near = sums, energy](auto count) {
             for (i64 i = 0; i < n; i += float_lanes) {
-                const Powers p = energy(sums.template at<count.value>(at + i));
+                const Powers p = energy(near.template at<count.value>(at + i));
                 const Doubles a = get_doubles(x, i, n), b = get_doubles(g, i, n);
                 const vd low = b.low * p.power.low, high = b.high * p.power.high;
                 store(direct + i, low);
@@ -45,7 +45,7 @@ public:
           x(tile, X, 2 * (k.before + k.after) + 1),
           g(tile, second, k.before + k.after + 1),
           dx(tile),
-          squares(tile, false),
+          squares(tile),
           through(tile, true),
           rare(tile),
           reached(tile, false),
@@ -81,7 +81,7 @@ public:
         for (i64 j = most(first_term - k.before, 0); j < tile.last + k.after + k.before; ++j) {
             if (j < tile.rows) {
                 x.fetch(j);
-                squares.take_in(j, [&](i64 cell) { return products<A>(x.line(j, cell), x.line(j, cell), tile.lanes); });
+                squares.take_in(j, x);
             }
             squares.end(j);
             const i64 m = j - k.after, c = m - k.before;
@@ -108,6 +108,11 @@ private:
     }
 
     void finish(i64 c) {
+        put_gradients(c);
+        reached.each(c, k.after, [&](i64 flat) { repair(c, flat); });
+    }
+
+    LRN_LOOP void put_gradients(i64 c) {
         const auto sums = through.rows(c);
         const i64 n = tile.lanes;
         const vd factor = all(2 * k.scale * k.beta);
@@ -115,11 +120,12 @@ private:
             const double* from = direct_line(c, cell);
             const S* own = x.line(c, cell);
             S* to = dx.line(c, cell);
-            with_rows(sums.count, [&](auto count) {
+            with_rows(sums.count, [near = sums, from, own, to, n, factor, at = cell * pitch](auto count) {
+                const bool through = factor[0] != 0;  // else nothing comes through, not even nan
                 for (i64 i = 0; i < n; i += float_lanes) {
                     Doubles result = {load(from + i), load(from + i + double_lanes)};
-                    if (factor[0] != 0) {  // else nothing comes through, not even nan
-                        const Pairs t = sums.template at<count.value>(cell * pitch + i);
+                    if (through) {
+                        const Pairs t = near.template at<count.value>(at + i);
                         const Doubles v = get_doubles(own, i, n);
                         result = {fnma(factor * v.low, t.low.high, result.low), fnma(factor * v.high, t.high.high, result.high)};
                     }
@@ -128,7 +134,6 @@ private:
             });
             dx.done(c, cell);
         }
-        reached.each(c, k.after, [&](i64 flat) { repair(c, flat); });
     }
 
     double value(const BoxReader<S>& of, i64 r, i64 flat) const {
@@ -158,7 +163,8 @@ private:
     i64 pitch, direct_depth;
     BoxReader<S> x, g;
     BoxWriter<S> dx;
-    BoxWindow<A> squares, through;
+    BoxSquares<S> squares;
+    BoxWindow<A> through;
     double *direct = nullptr, *through_line = nullptr;
     BoxRare rare;
     Reached reached;

@@ -157,6 +157,18 @@ void arrange(const Axes& axes, const void* const* data, Walk& walk) {
     }
 }
 
+// Float squares and first sums keep the promised accuracy where D is not raised to high powers and
+// one direction of the box is added before the rows are; their range asks for ordinary coefficients.
+bool narrow_enough(const BoxTile& tile, Type type) {
+    const Coefficients& k = tile.coefficients;
+    const bool one_direction =
+        tile.inner_axes == 0 || (tile.inner_axes == 1 && tile.lane_before + tile.lane_after == 0 &&
+                                 tile.inner[0].before + tile.inner[0].after < 5);
+    return type != Type::f64 && one_direction && tile.power != Power::two &&
+           (tile.power == Power::one || (k.beta >= -0.75 && k.beta <= 0.75)) && k.scale > 0x1p-60 &&
+           k.scale < 0x1p20 && (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
+}
+
 // How the array is cut. Lines of a box's own axis stay whole; rows are cut where there are not
 // slices enough for the threads, at the price of computing their edges twice.
 void cut(Walk& walk, int threads, bool is_double, bool fixed) {
@@ -195,6 +207,7 @@ bool run(const BoxProblem& problem, const Axes& axes, Verb verb, ParameterGradie
     walk.kernel = (box_kernels_in_use().*verb)[int(problem.type)];
     walk.item = item_size(problem.type);
     arrange(axes, problem.data, walk);
+    tile.narrow = !total && narrow_enough(tile, problem.type);  // totals are promised to float64
     if (problem.fresh)
         platform::advise_large_pages(problem.data[out], std::size_t(axes.elements) * walk.item);
     int threads = problem.threads ? problem.threads : thread_count();

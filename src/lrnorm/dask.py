@@ -3,7 +3,7 @@
     y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
 
 Each chunk is computed by the front for its own kind of array (NumPy, CuPy). Chunks along batch
-and pixels are independent; chunks along the channels fetch the window's edge from their
+and pixels are independent; chunks along the axes of the window fetch its edge from their
 neighbours. `lrnorm.local_response_norm` takes Dask arrays too, and is lazy in the same way.
 """
 
@@ -19,7 +19,7 @@ from lrnorm._fronts.checks import wrong_kind
 from lrnorm._function import functions
 from lrnorm._function.dispatch import Front, front_of
 from lrnorm._spec.errors import OutputError, ShapeError, missing
-from lrnorm._spec.spec import LRNSpec, resolve_axis
+from lrnorm._spec.spec import Axis, LRNSpec, resolve_axes, window_in
 
 try:
     import dask.array as da
@@ -105,7 +105,7 @@ def _checked(x: Any) -> da.Array:
 
 
 def forward(
-    x: da.Array, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
+    x: da.Array, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out: Any = None
 ) -> Any:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
     if out is not None:
@@ -115,42 +115,40 @@ def forward(
             way_out="Leave it out. y.compute(), y.store(target) or y.to_zarr(path) say where the "
             "result goes.",
         )
-    axis = resolve_axis(axis, x.ndim)
-    return _along(axis, _ends(x, spec, axis), "forward", [x], spec, dtype=dtype, out=None)
+    return _along(_edges(x, spec, axis), "forward", [x], spec, dtype=dtype, out=None)
 
 
-def vjp(x: da.Array, g: Any, spec: LRNSpec, axis: int | None = None) -> Any:
+def vjp(x: da.Array, g: Any, spec: LRNSpec, axis: Axis = None) -> Any:
     """See `lrnorm.local_response_norm_vjp`."""
-    axis = resolve_axis(axis, x.ndim)
+    edges = _edges(x, spec, axis)
     g = _fitted(g, x, "g")
     # The mirrored window reaches `after` back and `before` ahead; each D there has its own window.
-    reach = sum(_ends(x, spec, axis))
-    return _along(axis, (reach, reach), "vjp", [x, g], spec)
+    reach = {axis: (sum(edge), sum(edge)) for axis, edge in edges.items()}
+    return _along(reach, "vjp", [x, g], spec)
 
 
-def jvp(x: da.Array, t: Any, spec: LRNSpec, axis: int | None = None) -> Any:
+def jvp(x: da.Array, t: Any, spec: LRNSpec, axis: Axis = None) -> Any:
     """See `lrnorm.local_response_norm_jvp`."""
-    axis = resolve_axis(axis, x.ndim)
+    edges = _edges(x, spec, axis)
     t = _fitted(t, x, "t")
-    return _along(axis, _ends(x, spec, axis), "jvp", [x, t], spec)
+    return _along(edges, "jvp", [x, t], spec)
 
 
 def parameter_gradients(
-    x: da.Array, g: Any, spec: LRNSpec, axis: int | None = None
+    x: da.Array, g: Any, spec: LRNSpec, axis: Axis = None
 ) -> dict[str, da.Array]:
     """The derivatives of sum(g * y) by scale, beta and bias, as float64 without axes."""
-    axis = resolve_axis(axis, x.ndim)
-    _ends(x, spec, axis)
+    axes = tuple(_edges(x, spec, axis))
     # Beyond a piece of the channels D is not known, and 0 times an unknown D may be nan: whole
     # channels need no edge.
-    x, g = (a.rechunk({axis: -1}) for a in (x, _fitted(g, x, "g")))
-    _normalize(x._meta, g._meta, verb="vjp", spec=spec, axis=axis, options={})  # for its errors
+    x, g = (a.rechunk(dict.fromkeys(axes, -1)) for a in (x, _fitted(g, x, "g")))
+    _normalize(x._meta, g._meta, verb="vjp", spec=spec, axis=axes, options={})  # for its errors
     totals = da.map_blocks(
         _totals,
         x,
         g,
         spec=spec,
-        axis=axis,
+        axis=axes,
         dtype="float64",
         chunks=(*((1,) * blocks for blocks in x.numblocks), (3,)),
         new_axis=x.ndim,
@@ -173,19 +171,27 @@ def joined(pieces: Iterable[da.Array], like: da.Array) -> Any:
     return da.concatenate(list(pieces))
 
 
-def _ends(x: da.Array, spec: LRNSpec, axis: int) -> tuple[int, int]:
-    """The reach of the window before and after a channel, at most the axis."""
-    channels = x.shape[axis]
-    if math.isnan(channels):
-        raise ShapeError(
-            f"the chunks of x along the channels, axis {axis},",
-            "must be of known size",
-            value=x.chunks[axis],
-            way_out="Call x.compute_chunk_sizes() first, or x.rechunk before the sizes are lost.",
-        )
-    last = max(channels - 1, 0)
-    before, after = spec.ends(channels)
-    return min(before, last), min(after, last)
+# The reach of a window before and after an element, along each of its axes.
+_Edges = dict[int, tuple[int, int]]
+
+
+def _edges(x: da.Array, spec: LRNSpec, axis: Axis) -> _Edges:
+    """The reach of the window along each of its axes, at most the axis."""
+    axes = resolve_axes(axis, x.ndim)
+    for one in axes:
+        if math.isnan(x.shape[one]):
+            raise ShapeError(
+                f"the chunks of x along the channels, axis {one},",
+                "must be of known size",
+                value=x.chunks[one],
+                way_out="Call x.compute_chunk_sizes() first, or x.rechunk before the sizes are "
+                "lost.",
+            )
+    last = {one: max(x.shape[one] - 1, 0) for one in axes}
+    return {
+        one: (min(before, last[one]), min(after, last[one]))
+        for before, after, one in zip(*window_in(x.shape, spec, axes), strict=True)
+    }
 
 
 def _fitted(other: Any, x: da.Array, name: str) -> Any:
@@ -217,34 +223,44 @@ def _fitted(other: Any, x: da.Array, name: str) -> Any:
     return other.rechunk({i: chunks for i, chunks in known.items() if i not in lost})
 
 
-def _along(
-    axis: int,
-    edge: tuple[int, int],
-    verb: str,
-    arrays: list[da.Array],
-    spec: LRNSpec,
-    **options: Any,
-) -> Any:
-    """A verb on every chunk, by the front for the kind of the chunks. Each chunk is extended by
-    `edge` channels on either side, which its result leaves out: with edge=(2, 1) the chunk 4 5 6
-    is computed from 2 3 4 5 6 7. The result has the chunks of the first array."""
-    work: dict[str, Any] = {"verb": verb, "spec": spec, "axis": axis, "options": options}
+def _along(edges: _Edges, verb: str, arrays: list[da.Array], spec: LRNSpec, **options: Any) -> Any:
+    """A verb on every chunk, by the front for the kind of the chunks. Each chunk is extended on
+    either side by its edge, which its result leaves out: with the edge (2, 1) the chunk 4 5 6 is
+    computed from 2 3 4 5 6 7. The result has the chunks of the first array."""
+    work: dict[str, Any] = {"verb": verb, "spec": spec, "axis": tuple(edges), "options": options}
     meta = _normalize(*(a._meta for a in arrays), **work)  # raises errors now, not at the end
     work |= {"meta": meta, "dtype": meta.dtype}
     x = arrays[0]
-    if len(x.chunks[axis]) == 1:
-        return da.map_blocks(_normalize, *arrays, **work)
+    cut = [axis for axis in edges if len(x.chunks[axis]) > 1]
+    return _in_pieces(cut, edges, arrays, x.chunks, {}, work)
+
+
+def _in_pieces(
+    axes: list[int],
+    edges: _Edges,
+    arrays: list[da.Array],
+    chunks: tuple[Any, ...],
+    keep: dict[int, slice],
+    work: dict[str, Any],
+) -> Any:
+    """The verb on arrays that are in chunks along `axes`, one axis after the other. `chunks` are
+    those of the result, `keep` what it takes of the axes that are one piece already."""
+    if not axes:
+        kept = tuple(keep.get(axis, slice(None)) for axis in range(len(chunks)))
+        return da.map_blocks(_normalize, *arrays, chunks=chunks, keep=kept, **work)
+    axis, *rest = axes
+    before, after = edges[axis]
     whole = (slice(None),) * axis
     start, pieces = 0, []
-    for size in _merged(x.chunks[axis], sum(edge)):
-        low, stop = max(0, start - edge[0]), start + size
-        cut = (a[(*whole, slice(low, stop + edge[1]))].rechunk({axis: -1}) for a in arrays)
-        chunks = (*x.chunks[:axis], (size,), *x.chunks[axis + 1 :])
-        keep = (*whole, slice(start - low, stop - low))
-        pieces.append(da.map_blocks(_normalize, *cut, chunks=chunks, keep=keep, **work))
+    for size in _merged(chunks[axis], before + after):
+        low, stop = max(0, start - before), start + size
+        cut = [a[(*whole, slice(low, stop + after))].rechunk({axis: -1}) for a in arrays]
+        own = (*chunks[:axis], (size,), *chunks[axis + 1 :])
+        inner = {**keep, axis: slice(start - low, stop - low)}
+        pieces.append(_in_pieces(rest, edges, cut, own, inner, work))
         start = stop
     y = da.concatenate(pieces, axis=axis, allow_unknown_chunksizes=True)
-    return y.rechunk({axis: x.chunks[axis]})
+    return y.rechunk({axis: chunks[axis]})
 
 
 def _merged(sizes: tuple[int, ...], edge: int) -> list[int]:
@@ -262,13 +278,13 @@ def _merged(sizes: tuple[int, ...], edge: int) -> list[int]:
 
 
 def _normalize(
-    *arrays: Any, verb: str, spec: LRNSpec, axis: int, options: dict[str, Any], keep: Any = ...
+    *arrays: Any, verb: str, spec: LRNSpec, axis: Axis, options: dict[str, Any], keep: Any = ...
 ) -> Any:
     """A verb on one chunk, by the front for its kind."""
     return getattr(front_of(arrays[0]), verb)(*arrays, spec, axis, **options)[keep]
 
 
-def _totals(x: Any, g: Any, *, spec: LRNSpec, axis: int) -> Any:
+def _totals(x: Any, g: Any, *, spec: LRNSpec, axis: Axis) -> Any:
     front = cast(Front, front_of(x))
     totals = front.parameter_gradients(x, g, spec, axis)
     return np.array([float(total) for total in totals.values()]).reshape((1,) * x.ndim + (3,))

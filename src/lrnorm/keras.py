@@ -17,7 +17,7 @@ from lrnorm._function.foreign_names import explain_foreign
 from lrnorm._function.keywords import ALPHA, BETA, BIAS, NUMBERS, RADIUS, spec_of
 from lrnorm._layers.options import learnable_names
 from lrnorm._spec.errors import KindError, ParameterError, ShapeError, missing
-from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
+from lrnorm._spec.spec import LRNSpec, WindowSize, is_integer, resolve_axes, window_in
 
 try:
     import keras
@@ -31,17 +31,17 @@ _LEARNABLE = ("alpha", "beta", "bias")
 _FIELDS = tuple(field.name for field in dataclasses.fields(LRNSpec))
 _WORDS_OF_LAYERS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
 
-# (x, (scale, beta, bias), spec, axis) → y. The three numbers are floats or tensors without axes;
+# (x, (scale, beta, bias), spec, axes) → y. The three numbers are floats or tensors without axes;
 # the window is that of the spec.
-_Normalized = Callable[[Any, tuple[Any, Any, Any], LRNSpec, int], Any]
+_Normalized = Callable[[Any, tuple[Any, Any, Any], LRNSpec, tuple[int, ...]], Any]
 
 
 def _on_torch() -> _Normalized:
     from lrnorm._fronts.torch.formula import Window
     from lrnorm.torch.functional import coefficients_of, normalized
 
-    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
-        window = Window(*spec.ends(x.shape[axis]), axis)
+    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: tuple[int, ...]) -> Any:
+        window = Window(*window_in(x.shape, spec, axis))
         return normalized(x, coefficients_of(1, *numbers, "bias"), window)
 
     return y
@@ -50,7 +50,7 @@ def _on_torch() -> _Normalized:
 def _on_jax() -> _Normalized:
     from lrnorm._fronts.jax.front import Coefficients, normalized
 
-    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
+    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: tuple[int, ...]) -> Any:
         return normalized(x, Coefficients(*numbers), spec, axis, None)
 
     return y
@@ -61,16 +61,22 @@ def _in_operations() -> _Normalized:
     smaller dtype leaves."""
     from keras import ops
 
-    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: int) -> Any:
+    def y(x: Any, numbers: tuple[Any, Any, Any], spec: LRNSpec, axis: tuple[int, ...]) -> Any:
         wide = ops.cast(x, "float64")
         # Not ops.cast, which rounds a number to float32 on the way.
         scale, beta, bias = (ops.convert_to_tensor(number, dtype="float64") for number in numbers)
         energy = bias + scale * _window_sum(wide * wide, spec, axis)
         return ops.cast(wide * ops.power(energy, -beta), x.dtype)
 
-    def _window_sum(v: Any, spec: LRNSpec, axis: int) -> Any:
+    def _window_sum(v: Any, spec: LRNSpec, axes: tuple[int, ...]) -> Any:
+        for before, after, axis in zip(*window_in(v.shape, spec, axes), strict=True):
+            v = _sum_along(v, before, after, axis)
+        return v
+
+    def _sum_along(v: Any, before: int, after: int, axis: int) -> Any:
         channels = v.shape[axis]
-        before, after = (min(end, max(channels - 1, 0)) for end in spec.ends(channels))
+        last = max(channels - 1, 0)  # a wider window holds the same
+        before, after = min(before, last), min(after, last)
         sides = [(0, 0)] * len(v.shape)
         sides[axis] = (before, after)
 
@@ -124,9 +130,9 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
         alpha: float = ALPHA,
         beta: float = BETA,
         bias: float = BIAS,
-        channel_window_size: int | tuple[int, int] = RADIUS,
+        channel_window_size: WindowSize = RADIUS,
         spec: LRNSpec | None = None,
-        axis: int = -1,
+        axis: int | tuple[int, ...] = -1,
         learnable: bool | str | Iterable[str] = False,
         **words: Any,
     ) -> None:
@@ -135,12 +141,10 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
         if foreign:
             known = (*NUMBERS, "spec", "axis", "learnable", *_WORDS_OF_LAYERS)
             raise explain_foreign(name, foreign, known)
-        self._spec = spec_of(name, alpha, beta, bias, channel_window_size, spec, {})
-        if not is_integer(axis):
-            raise KindError("axis", "must be an integer", value=axis, way_out="Write axis=-1.")
+        self._spec = spec_of(name, alpha, beta, bias, channel_window_size, spec, {}, axis)
+        self.axis = _axis_as_written(axis)
         learned = learnable_names(learnable, _LEARNABLE)
-        before, after = self._spec.before, self._spec.after
-        self._width = None if before is None or after is None else before + after + 1
+        self._width = self._spec.width
         if "alpha" in learned and self._width is None:
             raise ParameterError(
                 "learnable alpha",
@@ -151,7 +155,6 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
             )
         super().__init__(**words)
         self.supports_masking = True
-        self.axis = int(axis)
         self.learnable = learned
         # Once the layer is built, learned numbers are weights. _made_of holds the arguments that
         # make the same layer again, in plain numbers.
@@ -161,7 +164,11 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
         self._made_of: dict[str, Any]
         if spec is None:
             self.alpha = float(alpha)
-            window = before if before == after else [before, after]
+            # Lists alone: what a saved file makes of tuples would mean something else for a box.
+            before, after = self._spec.before, self._spec.after
+            window: Any = before if before == after else [before, after]
+            if isinstance(before, tuple) and isinstance(after, tuple):
+                window = [list(ends) for ends in zip(before, after, strict=True)]
             self._made_of = {name: getattr(self, name) for name in _LEARNABLE}
             self._made_of["channel_window_size"] = window
         else:
@@ -188,10 +195,10 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
             setattr(self, name, weight)
         self.built = True
 
-    def _check_shape(self, shape: Any) -> int:
-        """The axis of the channels, counted from 0."""
-        axis = resolve_axis(self.axis, len(shape))
-        if axis == 0:
+    def _check_shape(self, shape: Any) -> tuple[int, ...]:
+        """The axes of the window, counted from 0."""
+        axes = resolve_axes(self.axis, len(shape))
+        if 0 in axes:
             raise ShapeError(
                 "axis",
                 "must be that of the channels",
@@ -199,7 +206,7 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
                 got=f"{self.axis} for the shape {tuple(shape)}, which is the batch",
                 way_out="Pass another, for example axis=-1.",
             )
-        if shape[axis] is None:
+        if any(shape[axis] is None for axis in axes):
             raise ShapeError(
                 "the number of channels",
                 "must be known",
@@ -207,7 +214,7 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
                 got=f"the shape {tuple(shape)} with axis {self.axis}",
                 way_out="Give that size, for example in keras.Input.",
             )
-        return axis
+        return axes
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         self._check_shape(input_shape)
@@ -242,6 +249,16 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]
         if config.get("spec") is not None:
             config = {**config, "spec": LRNSpec(*config["spec"])}
         return cls(**config)
+
+
+def _axis_as_written(axis: Any) -> int | tuple[int, ...]:
+    """Checked; a list is what a saved configuration makes of a tuple."""
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if not axes or not all(map(is_integer, axes)):
+        several = " or a tuple of integers" if isinstance(axis, (tuple, list)) else ""
+        rule = f"must be an integer{several}"
+        raise KindError("axis", rule, value=axis, way_out="Write axis=-1.")
+    return tuple(map(int, axes)) if isinstance(axis, (tuple, list)) else int(axis)
 
 
 def _tensor(weight: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lrnorm._function.functions import local_response_norm
 from lrnorm._spec.errors import FileError, KindError, MissingDependencyError, ShapeError
-from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
+from lrnorm._spec.spec import Axis, LRNSpec, is_integer, resolve_axes, resolve_axis
 
 try:
     from matplotlib import colormaps
@@ -226,17 +226,20 @@ def _visible(x: Array) -> Array:
     return shown
 
 
-def overview(x: Any, spec: LRNSpec, *, axis: int | None = None) -> Figure:
+def overview(x: Any, spec: LRNSpec, *, axis: Axis = None) -> Figure:
     """The three drawings of one array in a figure: the picture, one pixel's channels, the law.
 
     Of an array with more axes than (channels, height, width) the first item is drawn, of a large
-    one every n-th pixel; what has fewer axes has no picture.
+    one every n-th pixel; what has fewer axes has no picture. Of a box the picture and the law are
+    drawn.
 
     >>> import numpy, lrnorm
     >>> x = numpy.random.default_rng(0).random((3, 8, 9))
     >>> len(lrnorm.plot.overview(x, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2)).axes)
     3
     """
+    if spec.axes > 1:
+        return _overview_of_a_box(x, spec, resolve_axes(axis, np.ndim(x)))
     lines = np.moveaxis(x, resolve_axis(axis, np.ndim(x)), 0)
     while lines.ndim > 3 and lines.size:
         lines = lines[:, 0]
@@ -250,6 +253,25 @@ def overview(x: Any, spec: LRNSpec, *, axis: int | None = None) -> Figure:
         compare(seen, local_response_norm(seen, spec=spec, axis=0), ax=panels[0])
     channels(lines, spec, at, axis=0, ax=panels[-2])
     response(spec, ax=panels[-1])
+    return figure
+
+
+def _overview_of_a_box(x: Any, spec: LRNSpec, axes: tuple[int, ...]) -> Figure:
+    """The picture along the last two axes of the box, and the law."""
+    before = np.moveaxis(x, axes, range(-len(axes), 0))
+    inside = tuple(range(before.ndim - len(axes), before.ndim))
+    while before.ndim - len(axes) > 1:
+        before, inside = before[0], tuple(axis - 1 for axis in inside)
+    pictures = [np.asarray(before), local_response_norm(before, spec=spec, axis=inside)]
+    if before.ndim == len(axes):
+        pictures = [picture[None] for picture in pictures]
+    while pictures[0].ndim > 3:  # the middle of the box's further axes
+        pictures = [picture[:, picture.shape[1] // 2] for picture in pictures]
+    step = max(1, max(pictures[0].shape[1:], default=1) // LARGEST)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    compare(*(picture[:, ::step, ::step] for picture in pictures), ax=panels[0])
+    response(spec, ax=panels[1])
     return figure
 
 

@@ -17,7 +17,7 @@ from lrnorm._fronts.checks import kind_name, wrong_kind
 from lrnorm._function import functions
 from lrnorm._function.dispatch import Front, front_of
 from lrnorm._spec.errors import KindError, OutputError, ShapeError, missing
-from lrnorm._spec.spec import LRNSpec, resolve_axis
+from lrnorm._spec.spec import Axis, LRNSpec, resolve_axes
 
 try:
     import xarray as xr
@@ -28,9 +28,10 @@ __all__ = ["local_response_norm", "local_response_norm_jvp", "local_response_nor
 
 
 def local_response_norm(
-    da: xr.DataArray, dim: Hashable = "channel", **parameters: Any
+    da: xr.DataArray, dim: Hashable | tuple[Hashable, ...] = "channel", **parameters: Any
 ) -> xr.DataArray:
-    """Divide each value by the energy of its neighbours along `dim`.
+    """Divide each value by the energy of its neighbours along `dim`: a dimension, or a tuple of
+    them for a box, ``dim=("y", "x")``.
 
         y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
 
@@ -56,7 +57,7 @@ def local_response_norm(
 
 
 def local_response_norm_vjp(
-    da: xr.DataArray, g: Any, dim: Hashable = "channel", **parameters: Any
+    da: xr.DataArray, g: Any, dim: Hashable | tuple[Hashable, ...] = "channel", **parameters: Any
 ) -> Any:
     """The gradient of sum(g * y) by x, y = local_response_norm(x, …).
 
@@ -76,7 +77,7 @@ def local_response_norm_vjp(
 
 
 def local_response_norm_jvp(
-    da: xr.DataArray, t: Any, dim: Hashable = "channel", **parameters: Any
+    da: xr.DataArray, t: Any, dim: Hashable | tuple[Hashable, ...] = "channel", **parameters: Any
 ) -> xr.DataArray:
     """The directional derivative of y = local_response_norm(x, …) at x along t.
 
@@ -95,8 +96,8 @@ def local_response_norm_jvp(
     return dy
 
 
-def _axis(da: Any, dim: Hashable, parameters: dict[str, Any]) -> int:
-    """The number of the dimension."""
+def _axis(da: Any, dim: Any, parameters: dict[str, Any]) -> Axis:
+    """The number of the dimension, or those of a box."""
     if isinstance(da, xr.Dataset):
         way_out = (
             f"For each of its variables: ds.map(lrnorm.xarray.local_response_norm, dim={dim!r})."
@@ -114,21 +115,25 @@ def _axis(da: Any, dim: Hashable, parameters: dict[str, Any]) -> int:
             way_out=f"Pass dim=NAME, one of {_names(da)}; lrnorm.local_response_norm(x, axis=…) "
             "takes its number.",
         )
-    if dim not in da.dims:
-        rule = f"must be a dimension of x, one of {_names(da)}"
-        raise ShapeError("dim", rule, value=dim, way_out="Pass dim=NAME of the channels.")
-    return da.dims.index(dim)
+    # A tuple may be the name of a dimension itself.
+    several = isinstance(dim, (tuple, list)) and dim not in da.dims
+    for name in (named := tuple(dim) if several else (dim,)):
+        if name not in da.dims:
+            rule = f"must be a dimension of x, one of {_names(da)}"
+            raise ShapeError("dim", rule, value=dim, way_out="Pass dim=NAME of the channels.")
+    axes = tuple(map(da.dims.index, named))
+    return axes if several else axes[0]
 
 
 _KIND = "must be an xarray.DataArray"
 
 
-def _resolved(axis: int | None, x: xr.DataArray) -> int:
-    """The channel axis counted from 0; without one, the dimension called "channel", else that of
-    (…, channels, height, width)."""
+def _resolved(axis: Axis, x: xr.DataArray) -> tuple[int, ...]:
+    """The axes of the window counted from 0; without any, the dimension called "channel", else that
+    of (…, channels, height, width)."""
     if axis is None and _CHANNEL in x.dims:
-        return x.dims.index(_CHANNEL)
-    return resolve_axis(axis, x.ndim)
+        return (x.dims.index(_CHANNEL),)
+    return resolve_axes(axis, x.ndim)
 
 
 _CHANNEL = "channel"
@@ -142,7 +147,7 @@ def _names(da: xr.DataArray) -> str:
 
 
 def forward(
-    x: xr.DataArray, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
+    x: xr.DataArray, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out: Any = None
 ) -> xr.DataArray:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
     if out is not None:
@@ -154,20 +159,20 @@ def forward(
     return _labelled(x, _front(x).forward(x.data, spec, axis, dtype=dtype, out=None))
 
 
-def vjp(x: xr.DataArray, g: Any, spec: LRNSpec, axis: int | None = None) -> xr.DataArray:
+def vjp(x: xr.DataArray, g: Any, spec: LRNSpec, axis: Axis = None) -> xr.DataArray:
     """See `lrnorm.local_response_norm_vjp`."""
     axis = _resolved(axis, x)
     return _labelled(x, _front(x).vjp(x.data, _fitted(g, x, "g"), spec, axis))
 
 
-def jvp(x: xr.DataArray, t: Any, spec: LRNSpec, axis: int | None = None) -> xr.DataArray:
+def jvp(x: xr.DataArray, t: Any, spec: LRNSpec, axis: Axis = None) -> xr.DataArray:
     """See `lrnorm.local_response_norm_jvp`."""
     axis = _resolved(axis, x)
     return _labelled(x, _front(x).jvp(x.data, _fitted(t, x, "t"), spec, axis))
 
 
 def parameter_gradients(
-    x: xr.DataArray, g: Any, spec: LRNSpec, axis: int | None = None
+    x: xr.DataArray, g: Any, spec: LRNSpec, axis: Axis = None
 ) -> dict[str, Any]:
     """The derivatives of sum(g * y) by scale, beta and bias, as what x holds gives them."""
     axis = _resolved(axis, x)

@@ -141,23 +141,34 @@ def samples(place: str, dtype: str) -> tuple[Any, Any]:
     return PLACES[place](x), PLACES[place](g)
 
 
+# Boxes, each with its axes.
+BOXES = {
+    (2, 3): LRNSpec(0.3, 0.75, 1.1, (1, 2), (1, 0)),
+    (3, 1): LRNSpec(0.2, 0.5, 0.9, (None, 0), (1, 3)),
+    (-1, 0, -2): LRNSpec(0.1, 0.6, 1.2, (8, 1, 0), (9, 0, 2)),
+    (0, 1, 2, 3): LRNSpec(0.05, 1.0, 1.3, (1, 1, 1, 1), (0, 2, 1, 0)),
+    (1, 3): LRNSpec(0.7, 2.0, 1.0, (0, 0), (0, 0)),
+}
+
+
 @functools.cache
-def expected(place: str, dtype: str, spec: LRNSpec, verb: str) -> tuple[Any, Any]:
-    """What the verb should give along axis 1, and what its errors are measured by."""
+def expected(
+    place: str, dtype: str, spec: LRNSpec, verb: str, axis: int | tuple[int, ...] = 1
+) -> tuple[Any, Any]:
+    """What the verb should give along `axis`, and what its errors are measured by."""
     x, g = (v.astype(np.float64) for v in samples(place, dtype))
-    first = np.moveaxis(x, 1, 0), np.moveaxis(g, 1, 0)
     with np.errstate(all="ignore"):
-        y = reference.forward(x, spec, 1)
+        y = reference.forward(x, spec, axis)
         if verb == "forward":
             return y, y
         if verb == "parameters":
-            values = reference.parameter_gradients(x, g, spec, 1)
-            signless = reference.parameter_gradients(abs(x), abs(g), spec, 1)
+            values = reference.parameter_gradients(x, g, spec, axis)
+            signless = reference.parameter_gradients(abs(x), abs(g), spec, axis)
             sizes = {name: abs(value) for name, value in signless.items()}
             sizes["beta"] += float(np.sum(abs(g * y)))
             return values, sizes
         derivative, measure = getattr(reference, verb), getattr(exact, verb)
-        return derivative(x, g, spec, 1), np.moveaxis(measure(*first, spec)[1], 0, 1)
+        return derivative(x, g, spec, axis), measure(x, g, spec, axis)[1]
 
 
 def assert_same_kind(y: Any, x: Any, front: Front) -> None:
@@ -190,8 +201,51 @@ def test_values(front: Front, dtype: str, place: str, verb: str, specs: dict[str
     assert front.values(x).tobytes() == before
 
 
-def check(front: Front, dtype: str, place: str, spec: LRNSpec, verb: str, result: Any) -> None:
-    value, size = expected(place, dtype, spec, verb)
+@every_verb
+@pytest.mark.parametrize("place", PLACES)
+@every_front_and_dtype
+def test_boxes(front: Front, dtype: str, place: str, verb: str) -> None:
+    x, g = (front.array(v) for v in samples(place, dtype))
+    if np.ndim(front.values(x)) < 4:
+        pytest.skip("lists without channels do not say how many pixels there are")
+    for axis, spec in BOXES.items():
+        result = verbs[verb](x, g, spec=spec, axis=axis)
+        assert_same_kind(result[0] if verb == "parameters" else result, x, front)
+        if samples(place, dtype)[0].size:
+            check(front, dtype, place, spec, verb, result, axis)
+
+
+@every_front
+def test_a_box_along_one_axis_is_a_window_along_it(front: Front) -> None:
+    x, g = (front.array(v) for v in samples("C", "float32"))
+    for verb in ("forward", "vjp", "jvp"):
+        along, box = (
+            front.values(verbs[verb](x, g, spec=LRNSpec(0.3, 0.75, 1.1, *ends), axis=axis))
+            for ends, axis in (((2, 1), 1), (((2,), (1,)), (-3,)))
+        )
+        assert along.tobytes() == box.tobytes()
+
+
+@every_front
+def test_nan_stays_in_its_box(front: Front) -> None:
+    values = samples("C", "float32")[0][0].copy()
+    values[3, 1, 2] = np.nan
+    spec = LRNSpec(0.3, 0.75, 1.1, (1, 0), (0, 2))
+    y = front.values(lrnorm.local_response_norm(front.array(values), spec=spec, axis=(0, 2)))
+    reached = [[c, 1, w] for c in (3, 4) for w in (0, 1, 2)]
+    assert np.argwhere(np.isnan(y)).tolist() == reached
+
+
+def check(
+    front: Front,
+    dtype: str,
+    place: str,
+    spec: LRNSpec,
+    verb: str,
+    result: Any,
+    axis: int | tuple[int, ...] = 1,
+) -> None:
+    value, size = expected(place, dtype, spec, verb, axis)
     if verb != "parameters":
         y = front.values(result)
         name = for_forward(y.dtype, spec.beta) if verb == "forward" else "derivative"
@@ -283,13 +337,18 @@ X = np.arange(14.0, dtype=np.float32).reshape(7, 2)
         ({"axis": 2}, ShapeError, "axis must lie in -2 … 1 for an array of rank 2, got 2."),
         ({"axis": 0.0}, KindError, "axis must be an integer, got 0.0."),
         (
+            {"axis": (0, 1), "spec": LRNSpec.divisive(1)},
+            ShapeError,
+            "axis must name as many axes as the window of spec has, 1, got 2 for LRNSpec(",
+        ),
+        (
             {"axis": 0, "alpha": 1.0, "spec": LRNSpec.divisive(1)},
             KindError,
             "spec replaces alpha, beta, bias, channel_window_size, got spec and alpha. "
             "Give one or the other.",
         ),
     ],
-    ids=["no axis", "axis too far", "axis not whole", "alpha and spec"],
+    ids=["no axis", "axis too far", "axis not whole", "two axes of one", "alpha and spec"],
 )
 def test_the_same_words_of_refusal(
     front: Front, verb: str, words: dict[str, Any], kind: type[LRNormError], text: str

@@ -148,7 +148,10 @@ def test_axis_left_out_at_another_rank(name: str, rank: int) -> None:
     [
         (3, ShapeError, "axis must lie in -3 … 2 for an array of rank 3, got 3."),
         (-4, ShapeError, "axis must lie in -3 … 2 for an array of rank 3, got -4."),
-        ((1, 2), KindError, "axis must be one integer, got (1, 2). Windows over several axes"),
+        ((1, 1.0), KindError, "axis must be an integer or a tuple of integers, got (1, 1.0)."),
+        ((1, -2), ShapeError, "axis must be an integer or a tuple of different ones, got (1, -2)."),
+        ((), ShapeError, "axis must be an integer or a tuple of different ones, got ()."),
+        ((1, 3), ShapeError, "axis must lie in -3 … 2 for an array of rank 3, got (1, 3)."),
         (True, KindError, "axis must be an integer, got True."),
         (1.0, KindError, "axis must be an integer, got 1.0."),
         ("1", KindError, "axis must be an integer, got '1'."),

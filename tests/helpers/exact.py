@@ -11,57 +11,66 @@ from typing import Any
 import numpy as np
 
 from lrnorm import LRNSpec
+from lrnorm._spec.spec import Window, window_in
 
 Real = np.longdouble
 
 
-def _sums(terms: Any, before: int, after: int) -> Any:
-    channels = len(terms)
-    padded = np.zeros((before + channels + after, *terms.shape[1:]), Real)
-    padded[before : before + channels] = terms
-    total = np.zeros_like(terms)
-    for shift in range(before + after + 1):
-        total += padded[shift : shift + channels]
-    return total
+def _sums(terms: Any, window: Window) -> Any:
+    for before, after, axis in zip(*window, strict=True):
+        terms = np.moveaxis(terms, axis, 0)
+        size = len(terms)
+        before, after = min(before, size - 1), min(after, size - 1)
+        padded = np.zeros((before + size + after, *terms.shape[1:]), Real)
+        padded[before : before + size] = terms
+        total = np.zeros_like(terms)
+        for shift in range(before + after + 1):
+            total += padded[shift : shift + size]
+        terms = np.moveaxis(total, 0, axis)
+    return terms
 
 
-def _energy(x: Any, spec: LRNSpec) -> Any:
-    before, after = (min(end, len(x) - 1) for end in spec.ends(len(x)))
-    return Real(spec.bias) + Real(spec.scale) * _sums(x * x, before, after), before, after
+def _mirrored(window: Window) -> Window:
+    return Window(window.after, window.before, window.axes)
+
+
+def _energy(x: Any, spec: LRNSpec, axis: Any) -> Any:
+    window = window_in(x.shape, spec, axis)
+    return Real(spec.bias) + Real(spec.scale) * _sums(x * x, window), window
 
 
 @np.errstate(all="ignore")
-def forward(x: Any, spec: LRNSpec) -> Any:
-    """Channels on axis 0."""
+def forward(x: Any, spec: LRNSpec, axis: Any = 0) -> Any:
+    """Channels on axis 0, or a box along several axes."""
     x = np.asarray(x).astype(Real)
-    energy, _, _ = _energy(x, spec)
+    energy, _ = _energy(x, spec, axis)
     return x * energy ** -Real(spec.beta)
 
 
 @np.errstate(all="ignore")
-def vjp(x: Any, g: Any, spec: LRNSpec) -> tuple[Any, Any]:
+def vjp(x: Any, g: Any, spec: LRNSpec, axis: Any = 0) -> tuple[Any, Any]:
     """dx, and the sum of the magnitudes of its terms."""
     x, g = np.asarray(x).astype(Real), np.asarray(g).astype(Real)
-    energy, before, after = _energy(x, spec)
+    energy, window = _energy(x, spec, axis)
     beta = Real(spec.beta)
     direct = g * energy**-beta
     through = g * x * energy ** (-beta - 1)
     factor = 2 * Real(spec.scale) * beta
-    dx = direct - factor * x * _sums(through, after, before)
-    size = np.abs(direct) + abs(factor) * np.abs(x) * _sums(np.abs(through), after, before)
+    dx = direct - factor * x * _sums(through, _mirrored(window))
+    size = np.abs(direct) + abs(factor) * np.abs(x) * _sums(np.abs(through), _mirrored(window))
     return dx, size
 
 
 @np.errstate(all="ignore")
-def jvp(x: Any, t: Any, spec: LRNSpec) -> tuple[Any, Any]:
+def jvp(x: Any, t: Any, spec: LRNSpec, axis: Any = 0) -> tuple[Any, Any]:
     """dy, and the sum of the magnitudes of its terms."""
     x, t = np.asarray(x).astype(Real), np.asarray(t).astype(Real)
-    energy, before, after = _energy(x, spec)
+    energy, window = _energy(x, spec, axis)
     beta = Real(spec.beta)
     direct = t * energy**-beta
     factor = 2 * Real(spec.scale) * beta * x * energy ** (-beta - 1)
-    dy = direct - factor * _sums(x * t, before, after)
-    size = np.abs(direct) + np.abs(factor) * _sums(np.abs(x * t), before, after)
+    dy = direct - factor * _sums(x * t, window)
+    size = np.abs(direct) + np.abs(factor) * _sums(np.abs(x * t), window)
     return dy, size
 
 

@@ -194,7 +194,7 @@ def test_any_finite_number_will_do(value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["before", "after"])
 def test_ends_of_a_spec(name: str) -> None:
-    for value in (True, 2.0, "2", (1,), np.float64(1)):
+    for value in (True, 2.0, "2", np.float64(1)):
         with refusal(
             KindError,
             f"{name} must be an integer, or None for the end of the axis, got {value!r}.",
@@ -250,7 +250,7 @@ def test_a_radius_is_a_positive_integer(value: Any, kind: type[LRNormError]) -> 
         ((0, 0), ParameterError, "must not be (0, 0): a window of one channel averages over none"),
         ((1, 2, 3), ParameterError, "or a pair (before, after), got 3 numbers: (1, 2, 3)."),
         ((), ParameterError, "got 0 numbers: ()."),
-        ([2], ParameterError, "got 1 numbers: [2]."),
+        ((2,), ParameterError, "got 1 numbers: (2,)."),
         ((1, -1), ParameterError, "channel_window_size[1] must be at least 0, got -1."),
         ((-3, 1), ParameterError, "channel_window_size[0] must be at least 0, got -3."),
         ((1.0, 2), KindError, "channel_window_size[0] must be an integer"),

@@ -27,7 +27,7 @@ from lrnorm._fronts.checks import (
 from lrnorm._fronts.scaled import Numbers, Plain, Scaled
 from lrnorm._fronts.window_sums import window_sum
 from lrnorm._spec.errors import OutputError, ParameterError
-from lrnorm._spec.spec import LRNSpec, resolve_axis
+from lrnorm._spec.spec import Axis, LRNSpec, Window, resolve_axes, window_in
 
 __all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
 
@@ -52,29 +52,32 @@ def _floating_dtypes(xp: Any, x: Any) -> tuple[bool, Any]:
 # The formula
 
 
-def _window_sum(v: Numbers, channels: int, before: int, after: int) -> Numbers:
-    """The sum over the window of each channel."""
+def _window_sum(v: Numbers, shape: Any, window: Window) -> Numbers:
+    """The sum over the window of each element: along one axis after the other."""
     kind = type(v)
-    return window_sum(
-        v.padded(before, after), channels, before + after + 1, kind.part, kind.__add__
-    )
+    for before, after, axis in zip(*window, strict=True):
+        size = shape[axis]
+        last = max(size - 1, 0)  # a wider window holds the same
+        before, after = min(before, last), min(after, last)
+        padded = v.along(axis).padded(before, after)
+        v = window_sum(padded, size, before + after + 1, kind.part, kind.__add__)
+    return v
 
 
 class _Terms:
     """The terms that the verbs share, in the dtype they are computed in."""
 
-    def __init__(self, spec: LRNSpec, axis: int, x: Any, other: Any = None) -> None:
+    def __init__(self, spec: LRNSpec, axis: Axis, x: Any, other: Any = None) -> None:
         xp = _namespace(x)
         kind: Any = Plain if _stays_in_range(xp, spec, x, other) else Scaled.of
         working = xp.float64 if _floating_dtypes(xp, x)[0] else xp.float32
         if working == xp.float32:
             _check_numbers(spec, x)
-        self.channels = x.shape[axis]
-        last = max(self.channels - 1, 0)
-        self.before, self.after = (min(end, last) for end in spec.ends(self.channels))
-        self.x: Numbers = kind(xp, xp.astype(x, working, copy=False), axis)
+        self.shape, self.window = x.shape, window_in(x.shape, spec, axis)
+        first = self.window.axes[0]
+        self.x: Numbers = kind(xp, xp.astype(x, working, copy=False), first)
         self.other: Numbers = (
-            None if other is None else kind(xp, xp.astype(other, working, copy=False), axis)
+            None if other is None else kind(xp, xp.astype(other, working, copy=False), first)
         )
         self.spec = spec
         self.scale = self.x.number(spec.scale)
@@ -83,10 +86,11 @@ class _Terms:
         self.halves = self.energy.halves_of_power(-spec.beta)
 
     def over_window(self, v: Numbers) -> Numbers:
-        return _window_sum(v, self.channels, self.before, self.after)
+        return _window_sum(v, self.shape, self.window)
 
     def over_mirrored(self, v: Numbers) -> Numbers:
-        return _window_sum(v, self.channels, self.after, self.before)
+        before, after, axes = self.window
+        return _window_sum(v, self.shape, Window(after, before, axes))
 
     def divided(self, v: Numbers) -> Numbers:
         """v * D**-beta"""
@@ -167,9 +171,7 @@ def _check_is_of(xp: Any, value: Any, name: str) -> None:
 
 
 @np.errstate(all="ignore")  # of libraries that stand on NumPy
-def forward(
-    x: Any, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
-) -> Any:
+def forward(x: Any, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out: Any = None) -> Any:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`.
 
     The library decides how the result lies in memory. `out` is written through
@@ -177,7 +179,7 @@ def forward(
     cannot be written to refuses it with an OutputError.
     """
     xp = _namespace(x)
-    axis = resolve_axis(axis, x.ndim)
+    resolve_axes(axis, x.ndim)  # before anything else is said of x
     x = _floating(xp, source := x)
     result = x.dtype if dtype is None else _requested(xp, x, dtype)
     if out is not None:
@@ -198,9 +200,9 @@ def forward(
     return out
 
 
-def _terms_of_two(x: Any, other: Any, name: str, spec: LRNSpec, axis: int | None) -> _Terms:
+def _terms_of_two(x: Any, other: Any, name: str, spec: LRNSpec, axis: Axis) -> _Terms:
     xp = _namespace(x)
-    axis = resolve_axis(axis, x.ndim)
+    resolve_axes(axis, x.ndim)  # before anything else is said of x
     _check_is_of(xp, other, name)
     check_shape(x, other, name)
     check_device(x, other, name)
@@ -213,7 +215,7 @@ def _as(x: Any, result: Numbers) -> Any:
 
 
 @np.errstate(all="ignore")
-def vjp(x: Any, g: Any, spec: LRNSpec, axis: int | None = None) -> Any:
+def vjp(x: Any, g: Any, spec: LRNSpec, axis: Axis = None) -> Any:
     """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
     mirrored window; see `lrnorm.local_response_norm_vjp`."""
     terms = _terms_of_two(x, g, "g", spec, axis)
@@ -223,7 +225,7 @@ def vjp(x: Any, g: Any, spec: LRNSpec, axis: int | None = None) -> Any:
 
 
 @np.errstate(all="ignore")
-def jvp(x: Any, t: Any, spec: LRNSpec, axis: int | None = None) -> Any:
+def jvp(x: Any, t: Any, spec: LRNSpec, axis: Axis = None) -> Any:
     """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
     `lrnorm.local_response_norm_jvp`."""
     terms = _terms_of_two(x, t, "t", spec, axis)
@@ -233,7 +235,7 @@ def jvp(x: Any, t: Any, spec: LRNSpec, axis: int | None = None) -> Any:
 
 
 @np.errstate(all="ignore")
-def parameter_gradients(x: Any, g: Any, spec: LRNSpec, axis: int | None = None) -> dict[str, Any]:
+def parameter_gradients(x: Any, g: Any, spec: LRNSpec, axis: Axis = None) -> dict[str, Any]:
     """The derivatives of sum(g * y) by scale, beta and bias: arrays without axes, of float64 where
     the device has it."""
     terms = _terms_of_two(x, g, "g", spec, axis)

@@ -27,7 +27,7 @@ from lrnorm._fronts.checks import (
 from lrnorm._fronts.core import core as _core
 from lrnorm._fronts.memory import LARGE, overlap
 from lrnorm._spec.errors import KindError, OutputError
-from lrnorm._spec.spec import LRNSpec, resolve_axis
+from lrnorm._spec.spec import Axis, LRNSpec, resolve_axes, window_in
 
 __all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
 
@@ -101,17 +101,36 @@ def _converted(a: Array, dtype: np.dtype[Any]) -> Array:
     return converted if _readable(converted) else converted.copy(order="K")
 
 
-def _run(verb: Callable[..., Any], *arrays: Array, spec: LRNSpec, axis: int, **how: bool) -> Any:
-    done = verb(*map(_bits, arrays), *_coefficients(spec, arrays[0].shape[axis]), axis, **how)
+def _called(verb: str, *arrays: Array, spec: LRNSpec, axes: tuple[int, ...], **how: bool) -> Any:
+    """The verb of the core; False or None where an array lies so that the core cannot read it."""
+    if len(axes) == 1 and spec.numbers is not None:  # what nearly every call is
+        return _VERBS[verb](*arrays, *spec.numbers, axes[0], **how)
+    before, after, axes = window_in(arrays[0].shape, spec, axes)
+    numbers = spec.scale, spec.beta, spec.bias
+    if len(axes) == 1:
+        return _VERBS[verb](*arrays, *numbers, before[0], after[0], axes[0], **how)
+    return _BOX_VERBS[verb](*arrays, *numbers, before, after, axes, **how)
+
+
+_VERBS: dict[str, Callable[..., Any]] = {
+    "forward": _core.forward,
+    "vjp": _core.vjp,
+    "jvp": _core.jvp,
+    "parameters": _core.parameters,
+}
+_BOX_VERBS: dict[str, Callable[..., Any]] = {
+    "forward": _core.box_forward,
+    "vjp": _core.box_vjp,
+    "jvp": _core.box_jvp,
+    "parameters": _core.box_parameters,
+}
+
+
+def _run(verb: str, *arrays: Array, spec: LRNSpec, axes: tuple[int, ...], **how: bool) -> Any:
+    done = _called(verb, *map(_bits, arrays), spec=spec, axes=axes, **how)
     if not done:  # what _converted returns is always readable
         raise KindError("x", "must be an array that the core can read", got=repr(arrays[0].dtype))
     return done
-
-
-def _coefficients(spec: LRNSpec, channels: int) -> tuple[float, float, float, int, int]:
-    before, after = spec.ends(channels)
-    limit = max(channels, 1)  # a wider window holds the same channels
-    return spec.scale, spec.beta, spec.bias, min(before, limit), min(after, limit)
 
 
 def _is_plain(out: Any, x: Array) -> bool:
@@ -145,7 +164,7 @@ def _check_out(out: Any, x: Array, dtype: np.dtype[Any]) -> None:
 
 
 def forward(
-    x: Array, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
+    x: Array, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out: Any = None
 ) -> Array:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`.
 
@@ -154,12 +173,11 @@ def forward(
     >>> lrnorm.numpy.forward(x, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
     array([-1.4142, -0.6742,  0.    ,  0.6742,  1.4142])
     """
-    axis = resolve_axis(axis, x.ndim)
+    axes = resolve_axes(axis, x.ndim)
     if dtype is None and x.dtype in _NATIVE and (out is None or _is_plain(out, x)):
         # The usual call, without the steps below: they would dominate for a small array.
         y, fresh = (out, False) if out is not None else _new_like(x)
-        scale, beta, bias, before, after = spec.numbers or _coefficients(spec, x.shape[axis])
-        if _core.forward(x, y, scale, beta, bias, before, after, axis, fresh):
+        if _called("forward", x, y, spec=spec, axes=axes, fresh=fresh):
             return y
         del y  # the core cannot read x as it lies
     natural = _result_dtype(x.dtype)
@@ -176,7 +194,7 @@ def forward(
         y = source  # the results may overwrite the copy
     else:
         y, fresh = _new_like(x)
-    _run(_core.forward, source, y, spec=spec, axis=axis, fresh=fresh)
+    _run("forward", source, y, spec=spec, axes=axes, fresh=fresh)
     with np.errstate(all="ignore"):
         if out is None:
             return y.astype(result, copy=False)
@@ -204,18 +222,16 @@ def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
     return _converted(x, working), _converted(other, working)
 
 
-def _derivative(
-    verb: Callable[..., bool], x: Array, other: Array, name: str, spec: LRNSpec, axis: int | None
-) -> Array:
-    axis = resolve_axis(axis, x.ndim)
+def _derivative(verb: str, x: Array, other: Array, name: str, spec: LRNSpec, axis: Axis) -> Array:
+    axes = resolve_axes(axis, x.ndim)
     source, second = _pair(x, other, name)
     result, fresh = _new_like(x, source.dtype)
-    _run(verb, source, second, result, spec=spec, axis=axis, fresh=fresh)
+    _run(verb, source, second, result, spec=spec, axes=axes, fresh=fresh)
     with np.errstate(all="ignore"):
         return result.astype(_result_dtype(x.dtype), copy=False)
 
 
-def vjp(x: Array, g: Array, spec: LRNSpec, axis: int | None = None) -> Array:
+def vjp(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) -> Array:
     """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
     mirrored window; see `lrnorm.local_response_norm_vjp`.
 
@@ -225,10 +241,10 @@ def vjp(x: Array, g: Array, spec: LRNSpec, axis: int | None = None) -> Array:
     >>> lrnorm.numpy.vjp(x, g, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return _derivative(_core.vjp, x, g, "g", spec, axis)
+    return _derivative("vjp", x, g, "g", spec, axis)
 
 
-def jvp(x: Array, t: Array, spec: LRNSpec, axis: int | None = None) -> Array:
+def jvp(x: Array, t: Array, spec: LRNSpec, axis: Axis = None) -> Array:
     """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
     `lrnorm.local_response_norm_jvp`.
 
@@ -238,12 +254,10 @@ def jvp(x: Array, t: Array, spec: LRNSpec, axis: int | None = None) -> Array:
     >>> lrnorm.numpy.jvp(x, t, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return _derivative(_core.jvp, x, t, "t", spec, axis)
+    return _derivative("jvp", x, t, "t", spec, axis)
 
 
-def parameter_gradients(
-    x: Array, g: Array, spec: LRNSpec, axis: int | None = None
-) -> dict[str, float]:
+def parameter_gradients(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) -> dict[str, float]:
     """The derivatives of sum(g * y) by scale, beta and bias, as float64.
 
     >>> import numpy as np, lrnorm.numpy
@@ -253,8 +267,8 @@ def parameter_gradients(
     >>> {name: round(value, 4) for name, value in gradients.items()}
     {'scale': -5.6699, 'beta': -4.109, 'bias': -0.405}
     """
-    axis = resolve_axis(axis, x.ndim)
-    totals = _run(_core.parameters, *_pair(x, g, "g"), spec=spec, axis=axis)
+    axes = resolve_axes(axis, x.ndim)
+    totals = _run("parameters", *_pair(x, g, "g"), spec=spec, axes=axes)
     return dict(zip(("scale", "beta", "bias"), totals, strict=True))
 
 

@@ -11,10 +11,13 @@ import numpy as np
 
 
 class Plain:
-    """Numbers in the range of their type, channels along `axis`."""
+    """Numbers in the range of their type, cut and padded along `axis`."""
 
     def __init__(self, xp: Any, value: Any, axis: int) -> None:
         self.xp, self.value, self.axis = xp, value, axis
+
+    def along(self, axis: int) -> Plain:
+        return Plain(self.xp, self.value, axis)
 
     def _new(self, value: Any) -> Plain:
         return Plain(self.xp, value, self.axis)
@@ -71,6 +74,9 @@ class Scaled:
         step = _STEP["float64" if value.dtype == xp.float64 else "float32"]
         whole = cls(xp, value, xp.zeros_like(value), axis, step)
         return whole._settled()._settled()  # the smallest subnormal is two steps away
+
+    def along(self, axis: int) -> Scaled:
+        return Scaled(self.xp, self.mantissa, self.steps, axis, self.step)
 
     def _new(self, mantissa: Any, steps: Any) -> Scaled:
         return Scaled(self.xp, mantissa, steps, self.axis, self.step)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from typing import Any
@@ -13,7 +15,7 @@ from lrnorm._function.foreign_names import explain_foreign
 from lrnorm._function.keywords import ALPHA, BETA, BIAS, NUMBERS, RADIUS, spec_of
 from lrnorm._function.lists import array_of_lists
 from lrnorm._spec.errors import KindError, ShapeError
-from lrnorm._spec.spec import LRNSpec, is_integer, resolve_axis
+from lrnorm._spec.spec import Axis, LRNSpec, WindowSize, is_integer, resolve_axes
 
 # Exponents beyond those of float64, and nan and inf in place of exceptions.
 _EXACT = Context(prec=60, Emin=-(10**6), Emax=10**6, traps=[])
@@ -34,7 +36,7 @@ class Column:
     """The output by one spec; each number is rounded once."""
 
     spec: LRNSpec
-    channels: range  # of the window, as far as it lies on the axis
+    channels: range | tuple[range, ...]  # of the window, as far as it lies on the axis or axes
     squares: tuple[float, ...]
     sum: float
     energy: float  # D
@@ -48,26 +50,32 @@ class Explanation:
     """One output written out. It prints as a table with a column for each spec."""
 
     index: tuple[int, ...]
-    axis: int
-    size: int  # of the axis
-    values: tuple[float, ...]  # along the axis
+    axis: int | tuple[int, ...]
+    size: int | tuple[int, ...]  # of the axis, or of the axes of a box
+    values: tuple[float, ...]  # along the axis; of a box those inside
     columns: tuple[Column, ...]
 
     def __repr__(self) -> str:
-        c = self.index[self.axis]
         place = ", ".join(map(str, self.index))
-        title = (
-            f"y[{place}] = x[{place}] · D^-beta,  D = bias + scale · Σ x[j]²,  "
-            f"channel {c} of {self.size} on axis {self.axis}"
-        )
-        near = sorted({j for column in self.columns for j in column.channels})
+        title = f"y[{place}] = x[{place}] · D^-beta,  D = bias + scale · Σ x[j]²,  "
+        what = "channels"
+        if isinstance(self.axis, tuple):
+            centre = tuple(self.index[axis] for axis in self.axis)
+            title += f"element {centre} of {self.size} on axes {self.axis}"
+            what = "elements"
+        else:
+            title += f"channel {self.index[self.axis]} of {self.size} on axis {self.axis}"
+        near = sorted({j for column in self.columns for j in _places(column.channels)})
+        values = self.values
+        if not isinstance(self.axis, tuple):
+            values = tuple(self.values[j] for (j,) in near)
         hidden = len(near) - 2 * _ENDS
-        squares = [_square(j, self.values[j]) for j in near]
+        squares = [_square(j, value) for j, value in zip(near, values, strict=True)]
         if hidden > 1:
             squares[_ENDS:-_ENDS] = ["…"]
         lines = []
         for label in ("scale", "beta", "bias", "window", *squares, "Σ", "D", "D^-beta", "y"):
-            empty = f"{hidden} more channels" if label == "…" else "–"
+            empty = f"{hidden} more {what}" if label == "…" else "–"
             lines.append([label, *(column.cells.get(label, empty) for column in self.columns)])
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
         table = (
@@ -77,26 +85,41 @@ class Explanation:
         return "\n  ".join([title, *table])
 
 
-def _square(channel: int, value: float) -> str:
-    return f"x[{channel}]² = ({_text(Decimal(value))})²"
+_Place = tuple[int, ...]  # along each axis of the window
 
 
-def _column(values: tuple[float, ...], c: int, spec: LRNSpec) -> Column:
-    before, after = spec.ends(len(values))
-    channels = range(max(0, c - before), min(len(values) - 1, c + after) + 1)
+def _places(channels: range | tuple[range, ...]) -> list[_Place]:
+    """The places of a window, in order."""
+    return list(itertools.product(*(channels if isinstance(channels, tuple) else (channels,))))
+
+
+def _square(place: _Place, value: float) -> str:
+    return f"x[{', '.join(map(str, place))}]² = ({_text(Decimal(value))})²"
+
+
+def _ranges(centre: _Place, sizes: _Place, spec: LRNSpec) -> tuple[range, ...]:
+    """The window around `centre`, as far as it lies inside."""
+    ends = zip(centre, sizes, *spec.ends_of_axes(sizes), strict=True)
+    return tuple(range(max(0, c - b), min(size - 1, c + a) + 1) for c, size, b, a in ends)
+
+
+def _column(
+    values: Mapping[_Place, float], centre: _Place, ranges: tuple[range, ...], spec: LRNSpec
+) -> Column:
+    places = _places(ranges)
     with localcontext(_EXACT):
-        x, scale, beta, bias = map(Decimal, (values[c], spec.scale, spec.beta, spec.bias))
-        squares = [Decimal(values[j]) ** 2 for j in channels]
+        x, scale, beta, bias = map(Decimal, (values[centre], spec.scale, spec.beta, spec.bias))
+        squares = [Decimal(values[j]) ** 2 for j in places]
         total = sum(squares, Decimal(0))
         energy = bias + scale * total
         power = energy**-beta if beta else Decimal(1)  # also where D is 0 or nan
         result = x * power
-        cells = {_square(j, values[j]): _text(q) for j, q in zip(channels, squares, strict=True)}
+        cells = {_square(j, values[j]): _text(q) for j, q in zip(places, squares, strict=True)}
         cells |= {
             "scale": f"{spec.scale!r}",
             "beta": f"{spec.beta!r}",
             "bias": f"{spec.bias!r}",
-            "window": f"{channels[0]} … {channels[-1]}",
+            "window": ", ".join(f"{part[0]} … {part[-1]}" for part in ranges),
             "Σ": _text(total),
             "D": f"{_text(bias)} + {_text(scale)} · {_text(total)} = {_text(energy)}",
             "D^-beta": f"({_text(energy)})^{_text(-beta)} = {_text(power)}",
@@ -104,7 +127,7 @@ def _column(values: tuple[float, ...], c: int, spec: LRNSpec) -> Column:
         }
         return Column(
             spec=spec,
-            channels=channels,
+            channels=ranges if len(ranges) > 1 else ranges[0],
             squares=tuple(map(float, squares)),
             sum=float(total),
             energy=float(energy),
@@ -136,9 +159,9 @@ def explain(
     alpha: float = ALPHA,
     beta: float = BETA,
     bias: float = BIAS,
-    channel_window_size: int | tuple[int, int] = RADIUS,
+    channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | tuple[LRNSpec, ...] | None = None,
-    axis: int | None = None,
+    axis: Axis = None,
     **foreign: Any,
 ) -> Explanation:
     """One output of `local_response_norm(x, …)` written out, term by term.
@@ -191,23 +214,43 @@ def explain(
         rule = "must be an LRNSpec or several of them"
         raise KindError("spec", rule, value=spec, way_out=way_out)
     numbers = alpha, beta, bias, channel_window_size
-    specs = [spec_of("explain", *numbers, one, {}) for one in several]
+    specs = [spec_of("explain", *numbers, one, {}, axis) for one in several]
     front = front_of(x)
     if front is None:
         x = array_of_lists(x)
     shape = tuple(x.shape)
-    axis = resolve_axis(axis, len(shape))
+    axes = resolve_axes(axis, len(shape))
     # A call on no elements checks the dtype.
-    (front or lrnorm.numpy).forward(x[:0, ...], specs[0], axis, dtype=None, out=None)
+    (front or lrnorm.numpy).forward(x[:0, ...], specs[0], axes, dtype=None, out=None)
     place = _position(index, shape)
-    column = (*place[:axis], slice(None), *place[axis + 1 :])
-    line = x[column]
-    numbers_of = line.tolist() if hasattr(line, "tolist") else (line[c] for c in range(shape[axis]))
-    values = tuple(map(float, numbers_of))
+    centre, sizes = tuple(place[a] for a in axes), tuple(shape[a] for a in axes)
+    windows = [_ranges(centre, sizes, one) for one in specs]
+    if len(axes) == 1:
+        wanted: list[_Place] = [(c,) for c in range(sizes[0])]
+    else:
+        wanted = sorted({j for ranges in windows for j in _places(ranges)})
+    values = dict(zip(wanted, _values(x, place, axes, wanted), strict=True))
     return Explanation(
         index=place,
-        axis=axis,
-        size=shape[axis],
-        values=values,
-        columns=tuple(_column(values, place[axis], one) for one in specs),
+        axis=axes if len(axes) > 1 else axes[0],
+        size=sizes if len(axes) > 1 else sizes[0],
+        values=tuple(values.values()),
+        columns=tuple(
+            _column(values, centre, ranges, one) for ranges, one in zip(windows, specs, strict=True)
+        ),
     )
+
+
+def _values(
+    x: Any, place: tuple[int, ...], axes: tuple[int, ...], wanted: list[_Place]
+) -> list[float]:
+    """The elements of x at `place`, moved along `axes` to each place that is wanted."""
+    if len(axes) == 1:
+        line = x[(*place[: axes[0]], slice(None), *place[axes[0] + 1 :])]
+        return [float(v) for v in (line.tolist() if hasattr(line, "tolist") else line)]
+    moved = dict.fromkeys(axes, 0)
+    values = []
+    for one in wanted:
+        moved.update(zip(axes, one, strict=True))
+        values.append(float(x[tuple(moved.get(i, at) for i, at in enumerate(place))]))
+    return values

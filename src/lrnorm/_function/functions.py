@@ -9,7 +9,7 @@ from lrnorm._fronts.checks import wrong_kind
 from lrnorm._function.dispatch import FRONTS, Front, front_of
 from lrnorm._function.keywords import ALPHA, BETA, BIAS, RADIUS, by_keywords, spec_of
 from lrnorm._function.lists import array_of_lists
-from lrnorm._spec.spec import LRNSpec, spec_from_keywords
+from lrnorm._spec.spec import Axis, LRNSpec, WindowSize, spec_from_keywords
 
 
 def local_response_norm(
@@ -18,9 +18,9 @@ def local_response_norm(
     alpha: float = ALPHA,
     beta: float = BETA,
     bias: float = BIAS,
-    channel_window_size: int | tuple[int, int] = RADIUS,
+    channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | None = None,
-    axis: int | None = None,
+    axis: Axis = None,
     dtype: Any = None,
     out: Any = None,
     **foreign: Any,
@@ -30,7 +30,8 @@ def local_response_norm(
         D[c] = bias + alpha/(before + after + 1) * sum(x[j]**2 for j in c-before … c+after)
         y[c] = x[c] * D[c]**-beta
 
-    Channels beyond either end count as zero; the divisor of alpha stays the same there.
+    Channels beyond either end count as zero; the divisor of alpha stays the same there. With
+    several axes the window is a box along them, and the divisor is the product of its widths.
 
     Parameters
     ----------
@@ -43,12 +44,14 @@ def local_response_norm(
     alpha, beta, bias : float
         Any finite numbers. Where D is not positive the result follows IEEE: nan or inf, without
         a warning. ``bias=0`` over a window of zeros gives nan, which is what 0 · ∞ is.
-    channel_window_size : int or (int, int)
+    channel_window_size : int, (int, int) or a list of them
         A radius: 2 averages over 5 channels. A pair (before, after) gives a window that leans.
+        For several axes it holds for each, or a list gives one for each in order.
     spec : LRNSpec
         In place of the four numbers.
-    axis : int
-        The axis of the channels. Left out it is the third from the last, at rank 3 and 4.
+    axis : int or tuple of int
+        The axis of the channels, or the axes of a box: (2, 3) averages within each channel. Left
+        out it is the third from the last, at rank 3 and 4.
     dtype : dtype
         Of the result. The arithmetic is that of the wider of x and dtype.
     out : array
@@ -73,11 +76,16 @@ def local_response_norm(
     >>> y = lrnorm.local_response_norm([-2.0, -1.0, 0.0, 1.0, 2.0], axis=0)
     >>> [round(value, 4) for value in y]
     [-1.4142, -0.6742, 0.0, 0.6742, 1.4142]
+    >>> rows = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]
+    >>> y = lrnorm.local_response_norm(rows, alpha=9, beta=1, channel_window_size=1, axis=(0, 1))
+    >>> y[0][0] == 1 / 47, y[1][1] == 5 / 286
+    (True, True)
     """
     if foreign or spec is not None:
-        spec = spec_of("local_response_norm", alpha, beta, bias, channel_window_size, spec, foreign)
+        function = "local_response_norm"
+        spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign, axis)
     else:
-        spec = spec_from_keywords(alpha, beta, bias, channel_window_size)
+        spec = spec_from_keywords(alpha, beta, bias, channel_window_size, axis)
     front = FRONTS.get(type(x)) or front_of(x)
     if front is not None:
         return front.forward(x, spec, axis, dtype=dtype, out=out)
@@ -92,9 +100,9 @@ def local_response_norm_vjp(
     alpha: float = ALPHA,
     beta: float = BETA,
     bias: float = BIAS,
-    channel_window_size: int | tuple[int, int] = RADIUS,
+    channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | None = None,
-    axis: int | None = None,
+    axis: Axis = None,
     parameters: bool = False,
     **foreign: Any,
 ) -> Any:
@@ -119,7 +127,7 @@ def local_response_norm_vjp(
     """
     function = "local_response_norm_vjp"
     by_scale = spec is not None
-    spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign)
+    spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign, axis)
     front, x, g = _pair(x, g, "g")
     compute: Front = front or lrnorm.numpy
     dx = compute.vjp(x, g, spec, axis)
@@ -137,9 +145,9 @@ def local_response_norm_jvp(
     alpha: float = ALPHA,
     beta: float = BETA,
     bias: float = BIAS,
-    channel_window_size: int | tuple[int, int] = RADIUS,
+    channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | None = None,
-    axis: int | None = None,
+    axis: Axis = None,
     **foreign: Any,
 ) -> Any:
     """The directional derivative of y = local_response_norm(x, …) at x along t.
@@ -159,7 +167,7 @@ def local_response_norm_jvp(
     [0.351, 0.189, 0.027]
     """
     function = "local_response_norm_jvp"
-    spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign)
+    spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign, axis)
     front, x, t = _pair(x, t, "t")
     dy = (front or lrnorm.numpy).jvp(x, t, spec, axis)
     return dy if front else dy.tolist()

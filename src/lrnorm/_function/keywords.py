@@ -6,7 +6,7 @@ from typing import Any
 
 from lrnorm._function.foreign_names import explain_foreign
 from lrnorm._spec.errors import KindError
-from lrnorm._spec.spec import LRNSpec, spec_from_keywords
+from lrnorm._spec.spec import Axis, LRNSpec, spec_from_keywords
 
 NUMBERS = ("alpha", "beta", "bias", "channel_window_size")
 
@@ -31,13 +31,20 @@ _OTHERS = {
 
 
 def spec_of(
-    function: str, alpha: Any, beta: Any, bias: Any, size: Any, spec: Any, foreign: dict[str, Any]
+    function: str,
+    alpha: Any,
+    beta: Any,
+    bias: Any,
+    size: Any,
+    spec: Any,
+    foreign: dict[str, Any],
+    axis: Axis = None,
 ) -> LRNSpec:
-    """The LRNSpec that the keywords of `function` give, each checked."""
+    """The LRNSpec that the keywords of `function` give along `axis`, each checked."""
     if foreign:
         raise explain_foreign(function, foreign, (*NUMBERS, "spec", "axis", *_OTHERS[function]))
     if spec is None:
-        return spec_from_keywords(alpha, beta, bias, size)
+        return spec_from_keywords(alpha, beta, bias, size, axis)
     if not isinstance(spec, LRNSpec):
         raise KindError(
             "spec",
@@ -61,7 +68,7 @@ def spec_of(
 
 def width_of(spec: LRNSpec) -> int:
     """The window size of a spec that was made from keywords, which give both ends."""
-    return (spec.before or 0) + (spec.after or 0) + 1
+    return spec.width or 1
 
 
 def by_keywords(gradients: dict[str, Any], spec: LRNSpec) -> dict[str, Any]:

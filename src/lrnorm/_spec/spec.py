@@ -6,8 +6,9 @@ import functools
 import math
 import numbers
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from lrnorm._spec.errors import KindError, ParameterError, ShapeError
 
@@ -51,6 +52,21 @@ def _end(name: str, value: Any) -> int | None:
     return operator.index(value)
 
 
+End = int | None
+
+
+def _end_or_ends(name: str, value: Any) -> End | tuple[End, ...]:
+    """One end, or one for each axis of a box; a box along one axis is a window along it."""
+    if not isinstance(value, (tuple, list)):
+        return _end(name, value)
+    ends = tuple(_end(f"{name}[{i}]", v) for i, v in enumerate(value))
+    if not ends:
+        raise ParameterError(
+            name, "must hold one end for each axis", value=value, way_out="Pass one at least."
+        )
+    return ends[0] if len(ends) == 1 else ends
+
+
 @dataclass(frozen=True)
 class LRNSpec:
     """The five numbers of a normalization, without any framework's parameter names.
@@ -65,6 +81,9 @@ class LRNSpec:
         before=1, after=1    1 2 3          before=2, after=1       0 1 2 3
         before=0, after=2    2 3 4          before=None, after=0    0 1 2
 
+    Tuples of equal length for `before` and `after` make the window a box along as many axes, in
+    the order in which `axis` names them.
+
     Source: Krizhevsky, Sutskever & Hinton (2012), section 3.3, with the divisor and the window
     left free.
 
@@ -76,26 +95,67 @@ class LRNSpec:
     LRNSpec(scale=0.2, beta=0.5, bias=1.0, before=2, after=2)
     >>> spec == LRNSpec.from_keywords(alpha=1.0, channel_window_size=2)
     True
+    >>> LRNSpec(scale=0.1, beta=0.75, bias=1.0, before=(1, 1), after=(1, 1)).axes
+    2
     """
 
     scale: float
     beta: float
     bias: float
-    before: int | None
-    after: int | None
+    before: End | tuple[End, ...]
+    after: End | tuple[End, ...]
 
     def __post_init__(self) -> None:
         for name in ("scale", "beta", "bias"):
             object.__setattr__(self, name, real_number(name, getattr(self, name)))
         for name in ("before", "after"):
-            object.__setattr__(self, name, _end(name, getattr(self, name)))
+            object.__setattr__(self, name, _end_or_ends(name, getattr(self, name)))
+        before, after = self._every_end()
+        if len(before) != len(after):
+            raise ParameterError(
+                "before and after",
+                "must hold as many ends as each other",
+                got=f"{len(before)} and {len(after)}",
+                way_out="Give one of each for every axis of the box.",
+            )
+
+    def _every_end(self) -> tuple[tuple[End, ...], tuple[End, ...]]:
+        before, after = (
+            ends if isinstance(ends, tuple) else (ends,) for ends in (self.before, self.after)
+        )
+        return before, after
+
+    @property
+    def axes(self) -> int:
+        """How many axes the window has: 1, or those of a box."""
+        return len(self.before) if isinstance(self.before, tuple) else 1
+
+    def ends_of_one_axis(self) -> tuple[End, End]:
+        """before and after as they were given; a ShapeError for a box."""
+        if isinstance(self.before, tuple) or isinstance(self.after, tuple):
+            raise ShapeError(
+                "spec", "must have a window along one axis here", got=f"{self.axes}: {self!r}"
+            )
+        return self.before, self.after
+
+    @property
+    def width(self) -> int | None:
+        """How many values a window holds: the product of the widths along its axes. None where it
+        depends on the length of an axis."""
+        width = 1
+        for before, after in zip(*self._every_end(), strict=True):
+            if before is None or after is None:
+                return None
+            width *= before + after + 1
+        return width
 
     @functools.cached_property
     def numbers(self) -> tuple[float, float, float, int, int] | None:
-        """The five numbers as the core takes them; None where they depend on the axis."""
-        if self.before is None or self.after is None or max(self.before, self.after) >= 2**31:
+        """All five, where they do not depend on the axis: what most calls hand to the core."""
+        before, after = self.before, self.after
+        if not isinstance(before, int) or not isinstance(after, int) or max(before, after) >= 2**31:
             return None
-        return self.scale, self.beta, self.bias, self.before, self.after
+        return self.scale, self.beta, self.bias, before, after
 
     @classmethod
     def from_keywords(
@@ -103,26 +163,32 @@ class LRNSpec:
         alpha: float = 1.0,
         beta: float = 0.5,
         bias: float = 1.0,
-        channel_window_size: int | tuple[int, int] = 2,
+        channel_window_size: WindowSize = 2,
+        axes: int = 1,
     ) -> Self:
         """The spec of lrnorm's own keywords: scale = alpha / (before + after + 1).
 
-        `channel_window_size` is a radius, or a pair (before, after) for an asymmetric window.
+        `channel_window_size` is a radius, or a pair (before, after) for an asymmetric window. For a
+        box along several `axes` it holds for each of them, or is a list with one for each, and
+        alpha is divided by the product of the widths.
 
         >>> LRNSpec.from_keywords(alpha=1.0, channel_window_size=(2, 1))
         LRNSpec(scale=0.25, beta=0.5, bias=1.0, before=2, after=1)
+        >>> LRNSpec.from_keywords(alpha=9.0, channel_window_size=[1, (2, 0)], axes=2)
+        LRNSpec(scale=1.0, beta=0.5, bias=1.0, before=(1, 2), after=(1, 0))
         """
-        before, after = window_ends(channel_window_size)
+        ends = _ends_of_axes(channel_window_size, axes)
+        width = math.prod(before + after + 1 for before, after in ends)
         try:
-            scale = real_number("alpha", alpha) / (before + after + 1)
-        except OverflowError:  # a window size beyond any float
+            scale = real_number("alpha", alpha) / width
+        except OverflowError:  # a window wider than any float: alpha is spread over it to nothing
             scale = 0.0
         return cls(
             scale,
             real_number("beta", beta),
             real_number("bias", bias),
-            before,
-            after,
+            tuple(before for before, _ in ends),
+            tuple(after for _, after in ends),
         )
 
     @classmethod
@@ -147,11 +213,31 @@ class LRNSpec:
         >>> LRNSpec(1, 0.5, 1, None, 3).ends(10)
         (9, 3)
         """
-        last = max(channels - 1, 0)
-        return (
-            last if self.before is None else self.before,
-            last if self.after is None else self.after,
-        )
+        (before,), (after,) = self.ends_of_axes((channels,))
+        return before, after
+
+    def ends_of_axes(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ends before and after along each axis of a box, given the lengths of these axes.
+
+        >>> LRNSpec(1, 0.5, 1, (None, 2), (3, 2)).ends_of_axes((10, 20))
+        ((9, 2), (3, 2))
+        """
+        before, after = self._every_end()
+        if len(before) != len(sizes):
+            raise ShapeError(
+                "axis",
+                f"must name as many axes as the window of spec has, {len(before)}",
+                got=f"{len(sizes)} for {self!r}",
+                way_out="Pass another axis, or tuples of that length for before and after.",
+            )
+
+        def known(ends: tuple[End, ...]) -> tuple[int, ...]:
+            return tuple(
+                max(size - 1, 0) if end is None else end
+                for end, size in zip(ends, sizes, strict=True)
+            )
+
+        return known(before), known(after)
 
     def isclose(self, other: LRNSpec, *, rel_tol: float = 1e-6) -> bool:
         """True where the windows are equal and the numbers agree to `rel_tol`, for example after
@@ -170,6 +256,22 @@ class LRNSpec:
 
 
 LRNSpec.__module__ = "lrnorm"  # as users import it
+# What channel_window_size may be: a radius, a pair, or for a box a list of them.
+WindowSize = int | tuple[int, int] | list[int | tuple[int, int]]
+
+
+def _ends_of_axes(channel_window_size: Any, axes: int) -> list[tuple[int, int]]:
+    """(before, after) along each axis of a box."""
+    if isinstance(channel_window_size, list) and (axes > 1 or len(channel_window_size) == 1):
+        if len(channel_window_size) != axes:
+            raise ShapeError(
+                "channel_window_size",
+                f"must hold one radius or pair for each of the {axes} axes",
+                value=channel_window_size,
+                way_out="A single radius or pair holds for each axis.",
+            )
+        return [window_ends(size) for size in channel_window_size]
+    return [window_ends(channel_window_size)] * axes
 
 
 def window_ends(channel_window_size: Any) -> tuple[int, int]:
@@ -209,18 +311,32 @@ def window_ends(channel_window_size: Any) -> tuple[int, int]:
     )
 
 
+# What axis may be: an int, several for a box, or None for the channels.
+Axis = int | tuple[int, ...] | None
+
 _CHANNELS_THIRD_FROM_LAST = {3: 0, 4: 1}
 
 
-def resolve_axis(axis: Any, rank: int) -> int:
-    """The channel axis counted from 0; without one, that of (…, channels, height, width)."""
+def resolve_axis(axis: Axis, rank: int) -> int:
+    """The channel axis as a number from 0: given, or the channels of (…, channels, h, w)."""
+    resolved = resolve_axes(axis, rank)
+    if len(resolved) > 1:
+        raise KindError("axis", "must be one integer here", value=axis)
+    return resolved[0]
+
+
+def resolve_axes(axis: Axis, rank: int) -> tuple[int, ...]:
+    """The axes of a window as numbers from 0: given, one or several of them, or the channels of
+    (…, channels, height, width)."""
+    if type(axis) is int and -rank <= axis < rank:
+        return (axis % rank,)
     if not rank:
         way_out = "Pass for example x[None] with axis=0."
         rule = "of rank 0 has no axis for the channels"
         raise ShapeError("an array", rule, value=0, got="", way_out=way_out)
     if axis is None:
         if rank in _CHANNELS_THIRD_FROM_LAST:
-            return _CHANNELS_THIRD_FROM_LAST[rank]
+            return (_CHANNELS_THIRD_FROM_LAST[rank],)
         raise ShapeError(
             "axis",
             "can be left out for (channels, height, width) and (batch, channels, height, width)",
@@ -228,16 +344,58 @@ def resolve_axis(axis: Any, rank: int) -> int:
             got=f"an array of rank {rank}",
             way_out="Pass the axis of the channels, for example axis=-1.",
         )
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    resolved = tuple(_one_axis(one, axis, rank) for one in axes)
+    if not resolved or len(set(resolved)) < len(resolved):
+        raise ShapeError(
+            "axis",
+            "must be an integer or a tuple of different ones",
+            value=axis,
+            way_out="For a box over the last two axes pass axis=(-2, -1).",
+        )
+    return resolved
+
+
+def _one_axis(axis: Any, given: Any, rank: int) -> int:
     if type(axis) is not int and not is_integer(axis):
-        if isinstance(axis, tuple):
-            way_out = "Windows over several axes are not available yet."
-            raise KindError("axis", "must be one integer", value=axis, way_out=way_out)
-        raise KindError("axis", "must be an integer", value=axis, way_out="Write axis=-1.")
+        several = " or a tuple of integers" if isinstance(given, (tuple, list)) else ""
+        rule = f"must be an integer{several}"
+        raise KindError("axis", rule, value=given, way_out="Write axis=-1.")
     if not -rank <= axis < rank:
         rule = f"must lie in {-rank} … {rank - 1} for an array of rank {rank}"
-        way_out = "Count from 0, or from -1 backwards."
-        raise ShapeError("axis", rule, value=axis, way_out=way_out)
+        raise ShapeError("axis", rule, value=given, way_out="Count from 0, or from -1 backwards.")
     return int(axis) % rank
+
+
+def count_axes(axis: Any) -> int:
+    """How many axes `axis` names, checked or not."""
+    return max(len(axis), 1) if isinstance(axis, (tuple, list)) else 1
+
+
+class Window(NamedTuple):
+    """Where a window lies in an array: `before` … `after` around each index of each of `axes`."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+def window_in(shape: Sequence[int], spec: LRNSpec, axis: Axis) -> Window:
+    """The window of a spec in an array of that shape, along one or several axes.
+
+    >>> window_in((4, 7, 5, 5), LRNSpec(1.0, 0.5, 1.0, (1, None), (1, 0)), (2, -1))
+    Window(before=(1, 4), after=(1, 0), axes=(2, 3))
+    """
+    axes = resolve_axes(axis, len(shape))
+    before, after = spec.ends_of_axes([shape[a] for a in axes])
+    return Window(_bounded(before), _bounded(after), axes)
+
+
+_WIDEST = 1 << 60  # in 64 bits, and wider than any axis
+
+
+def _bounded(ends: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(min(end, _WIDEST) for end in ends)
 
 
 @functools.lru_cache(maxsize=256, typed=True)
@@ -245,9 +403,15 @@ def _cached(alpha: Any, beta: Any, bias: Any, channel_window_size: Any, *ends: A
     return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size)
 
 
-def spec_from_keywords(alpha: Any, beta: Any, bias: Any, channel_window_size: Any) -> LRNSpec:
-    """LRNSpec.from_keywords with a cache: a call with the same numbers costs a look-up."""
-    # typed=True distinguishes 1 from 1.0 in a pair only if its items are arguments themselves.
+def spec_from_keywords(
+    alpha: Any, beta: Any, bias: Any, channel_window_size: Any, axis: Any = None
+) -> LRNSpec:
+    """LRNSpec.from_keywords for that axis, remembered: a call with the same numbers costs a
+    look-up."""
+    if isinstance(axis, (tuple, list)):
+        axes = count_axes(axis)
+        return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size, axes)
+    # The numbers of a pair are told apart by type only where they stand in the key themselves.
     ends = channel_window_size if isinstance(channel_window_size, tuple) else ()
     try:
         return _cached(alpha, beta, bias, channel_window_size, *ends)

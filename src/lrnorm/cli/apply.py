@@ -188,7 +188,7 @@ def _run(words: list[str]) -> int:
 
 def _spec(given: argparse.Namespace) -> LRNSpec:
     """From --alpha and the like, or from --convention and --set."""
-    from lrnorm._spec.spec import LRNSpec
+    from lrnorm._spec.spec import LRNSpec, count_axes
 
     options = vars(given)
     words = {option: option[2:].replace("-", "_") for option in _NUMBERS if option != "--axis"}
@@ -200,7 +200,7 @@ def _spec(given: argparse.Namespace) -> LRNSpec:
                 "is a parameter of a framework",
                 way_out="Say of which with --convention NAME.",
             )
-        return LRNSpec.from_keywords(**numbers)
+        return LRNSpec.from_keywords(**numbers, axes=count_axes(options.get("axis")))
     if numbers:
         both = ", ".join(option for option, word in words.items() if word in numbers)
         raise ParameterError(
@@ -216,16 +216,18 @@ def _spec(given: argparse.Namespace) -> LRNSpec:
 
 def _axis_of_convention(given: argparse.Namespace, spec: LRNSpec) -> int | tuple[int, ...] | None:
     """The axis of the channels in the framework's layout, or the spatial axes for a box: -1 for
-    NHWC, 2 for HWCN. None where the layout does not say, and for pictures, which are CHW."""
+    NHWC, 2 for HWCN. Where the layout does not say, and for pictures, which are CHW, the last axes
+    for a box, else None."""
     from lrnorm.conventions.translation import row_of
     from lrnorm.files.formats import format_of
 
+    unsaid = tuple(range(-spec.axes, 0)) if spec.axes > 1 else None
     if given.convention is None or format_of(Path(given.source)).is_picture:
-        return None
+        return unsaid
     layout = row_of(given.convention)[1].layout
     letters = "HW" if isinstance(spec.before, tuple) else "C"
-    if not set(letters) <= set(layout):
-        return None
+    if not set(letters) <= set(layout) or len(letters) != spec.axes:
+        return unsaid
     last = 0 if layout.endswith("N") else len(layout)  # a batch axis may be missing
     axes = tuple(layout.index(letter) - last for letter in letters)
     return axes if len(axes) > 1 else axes[0]
@@ -271,7 +273,8 @@ def _table(source: str, changes: Any, spec: LRNSpec) -> str:
     lines = []
     for change in changes:
         name = f"{source}[{change.name}]" if change.name else source
-        lines.append(f"{name}, channels on axis {change.axis}, {spec}")
+        what = "a box over axes" if spec.axes > 1 else "channels on axis"
+        lines.append(f"{name}, {what} {change.axis}, {spec}")
         lines.append(f"  {'':<10} {'before':>20} {'after':>20}")
         pair = change.before, change.after
         rows = [("shape", [shape_text(side.shape) for side in pair])]

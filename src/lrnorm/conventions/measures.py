@@ -25,6 +25,15 @@ class Measure(NamedTuple):
     say: Callable[[int, int], Iterable[Any]]  # numbers that may give this (before, after)
     near: Callable[[int, int], Iterable[Any]]  # and such as may come near it
     narrowest: int = 1
+    # Where one value holds a number for each axis of a box: these, and the value for all ends.
+    each: Callable[[Any, int], list[Any]] | None = None
+    together: Callable[[list[Ends]], Any] | None = None
+
+    def of_axes(self, size: Any, axes: int) -> list[Any]:
+        """The number for each axis of a box."""
+        if self.each is not None and isinstance(size, (list, tuple)):
+            return self.each(size, axes)
+        return [size] * axes
 
 
 def _whole(smallest: int) -> Callable[[str, Any], None]:
@@ -75,7 +84,17 @@ def _ahead(n: int) -> Ends:
 
 
 def _check_pair(word: str, value: Any) -> None:
-    window_ends(value)
+    for size in value if _is_list_of_windows(value) else [value]:
+        window_ends(size)
+
+
+def _is_list_of_windows(value: Any) -> bool:
+    """Whether it holds a window for each axis; a list of two integers may be a pair too."""
+    return isinstance(value, list) and (len(value) != 2 or not all(map(is_integer, value)))
+
+
+def _each_window(size: Any, axes: int) -> list[Any]:
+    return list(size) if isinstance(size, list) and axes > 1 else [size] * axes
 
 
 def _pairs(before: int, after: int) -> tuple[int | Ends, ...]:
@@ -127,6 +146,8 @@ RADIUS_OR_PAIR = Measure(
     window_ends,
     _pairs,
     lambda before, after: (1,),
+    each=_each_window,
+    together=lambda ends: [b if b == a else (b, a) for b, a in ends],
 )
 SIZES = Measure(
     "{n} is a list of widths, one for each axis; an even one reaches one further ahead",
@@ -136,6 +157,8 @@ SIZES = Measure(
     lambda sizes: _ahead(_volume(sizes)),
     lambda before, after: ([1, before + after + 1, 1, 1],),
     lambda before, after: ([1, max(n, 1), 1, 1] for n in _widths_near(before, after)),
+    each=lambda sizes, axes: [width for width in sizes if width > 1] or [1],
+    together=lambda ends: [1, 1, *(before + after + 1 for before, after in ends)],
 )
 
 
@@ -192,13 +215,36 @@ def spell_wolfram(value: Any) -> str:
     return repr(value).replace("e", "*^")  # 2e-05 would be read as 2 times e, less 5
 
 
-def _never(arguments: Mapping[str, Any]) -> bool:
-    return False
+class Box(NamedTuple):
+    """How a framework says a window over several axes. `axes`: how many axes its words name;
+    `switches`: the switches that name so many, or None where it cannot; `fixed_bias`: what the
+    bias is over a box, whatever its word says; `call`: to paste, where it is another."""
+
+    text: str
+    axes: Callable[[Mapping[str, Any]], int]
+    switches: Callable[[int], Mapping[str, Any] | None]
+    fixed_bias: float | None = None
+    call: str = ""
 
 
-def always(arguments: Mapping[str, Any]) -> bool:
-    """For rows that are boxes whatever their switches say."""
-    return True
+def square(text: str, **rest: Any) -> Box:
+    """A row that is a box over two axes and nothing else."""
+    return Box(text, lambda given: 2, lambda axes: {} if axes == 2 else None, **rest)
+
+
+def switched(text: str, word: str, across: Any, within: Any, **rest: Any) -> Box:
+    """A row whose switch `word` says whether it is a box over two axes."""
+    says = {1: {word: across}, 2: {word: within}}
+    return Box(text, lambda given: 2 if given.get(word) == within else 1, says.get, **rest)
+
+
+def by_rank(text: str, word: str) -> Box:
+    """A box over the spatial axes: two of them at rank 4, three at rank 5, which `word` tells."""
+    return Box(
+        text,
+        lambda given: given.get(word, 4) - 2,
+        lambda axes: {2: {}, 3: {word: 5}}.get(axes),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +260,9 @@ class Row:
     switches: Mapping[str, Switch] = field(default_factory=dict)
     largest: int | None = None  # number for the window
     limits: Mapping[str, Limit] = field(default_factory=dict)
-    fixed_bias: float | None = None  # whatever its word says
-    box: str = ""  # what it sums over instead of the channels, where `several` axes say so
-    several: Callable[[Mapping[str, Any]], bool] = _never
+    box: Box | None = None
+    spellings: Mapping[str, str] = field(default_factory=dict)  # other words for a word
+    packed: tuple[str, tuple[str, ...]] | None = None  # one word that holds a list of several
     layout: str = "NCHW"  # of its arrays, a letter an axis; empty: any
     axis: str = ""  # of the channels, where the layout does not say all
     call: str  # to paste, $word for each word

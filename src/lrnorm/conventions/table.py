@@ -5,16 +5,11 @@ Each row was read from the framework's own source or documentation, which its `s
 
 from __future__ import annotations
 
-from typing import Any
-
+from lrnorm.conventions.box_table import BOX_ROWS
 from lrnorm.conventions.measures import (
-    RADIUS,
-    RADIUS_OR_PAIR,
     RADIUS_POSITIVE,
-    SIZES,
     SMALLEST,
     WIDTH_L,
-    WIDTH_NARROWED,
     WIDTH_ODD,
     WIDTH_ODD_KNOWN,
     WIDTH_R,
@@ -22,22 +17,12 @@ from lrnorm.conventions.measures import (
     Limit,
     Row,
     Switch,
-    always,
-    axes,
     one_of,
     spell_c,
     spell_wolfram,
 )
+from lrnorm.conventions.radius_table import RADIUS_ROWS
 
-_CUDNN: dict[str, Any] = {
-    "largest": 16,
-    "limits": {"lrnBeta": Limit(low=0.01), "lrnK": Limit(low=1e-5)},
-    "words": ("lrnN", "lrnAlpha", "lrnBeta", "lrnK"),
-    "defaults": (5, 1e-4, 0.75, 2.0),
-    "measure": WIDTH_R,
-    "source": "cuDNN API, cudnnSetLRNDescriptor and cudnn.h",
-    "spell": spell_c,
-}
 _SIZE_BIAS = ("size", "alpha", "beta", "bias")
 _SIZE_K = ("size", "alpha", "beta", "k")
 _LOCAL_SIZE_K = ("local_size", "alpha", "beta", "k")
@@ -46,7 +31,7 @@ _DEPTH_RADIUS = ("depth_radius", "alpha", "beta", "bias")
 _USUAL = (None, 1e-4, 0.75, 1.0)
 _ALL_REQUIRED = (None, None, None, None)
 
-ROWS: dict[str, Row] = {
+_ROWS: dict[str, Row] = {
     "alexnet_paper": Row(
         title="AlexNet's paper",
         words=("n", "alpha", "beta", "k"),
@@ -84,15 +69,6 @@ ROWS: dict[str, Row] = {
         source="burn-nn, modules/norm/local_response.rs",
         spell=spell_c,
     ),
-    "caffe": Row(
-        title="Caffe, across channels",
-        words=_LOCAL_SIZE_K,
-        defaults=(5, 1.0, 0.75, 1.0),
-        measure=WIDTH_ODD,
-        call='layer { name: "norm" type: "LRN" bottom: "x" top: "norm" lrn_param '
-        "{ local_size: $local_size alpha: $alpha beta: $beta k: $k } }",
-        source="caffe.proto, LRNParameter; src/caffe/layers/lrn_layer.cpp",
-    ),
     "caffe2": Row(
         title="Caffe2",
         words=_SIZE_BIAS,
@@ -104,20 +80,6 @@ ROWS: dict[str, Row] = {
         "order=$order)",
         source="caffe2/operators/local_response_normalization_op.h",
     ),
-    "caffe_within": Row(
-        title="Caffe, within channels",
-        words=_LOCAL_SIZE_K,
-        defaults=(5, 1.0, 0.75, 1.0),
-        measure=WIDTH_ODD,
-        box="a square of side local_size, alpha divided by its area",
-        several=always,
-        fixed_bias=1.0,
-        axis="height and width of (N, C, H, W)",
-        call='layer { name: "norm" type: "LRN" bottom: "x" top: "norm" lrn_param '
-        "{ local_size: $local_size alpha: $alpha beta: $beta norm_region: WITHIN_CHANNEL } }",
-        source="caffe.proto, LRNParameter; src/caffe/layers/lrn_layer.cpp",
-        remark="k is ignored, as if it were 1",
-    ),
     "chainer": Row(
         title="Chainer, on the CPU",
         words=("n", "alpha", "beta", "k"),
@@ -126,17 +88,6 @@ ROWS: dict[str, Row] = {
         divides=False,
         call="F.local_response_normalization(x, n=$n, k=$k, alpha=$alpha, beta=$beta)",
         source="chainer/functions/normalization/local_response_normalization.py",
-    ),
-    "cntk": Row(
-        title="CNTK",
-        words=_DEPTH_RADIUS,
-        defaults=_ALL_REQUIRED,
-        measure=RADIUS,
-        layout="CHW",
-        axis="C of (C, H, W)",
-        call="C.local_response_normalization(x, depth_radius=$depth_radius, bias=$bias, "
-        "alpha=$alpha, beta=$beta)",
-        source="CNTKv2LibraryDll, Function.cpp, LocalResponseNormalization",
     ),
     "coreml": Row(
         title="Core ML, Metal Performance Shaders",
@@ -147,22 +98,6 @@ ROWS: dict[str, Row] = {
         call="mb.local_response_norm(x=x, size=$size, alpha=$alpha, beta=$beta, k=$k)",
         source="coremltools, MIL ops reference, local_response_norm; Apple's "
         "MPSCNNCrossChannelNormalization",
-    ),
-    "cudnn": Row(
-        title="cuDNN, across channels",
-        call="cudnnSetLRNDescriptor(descriptor, /* lrnN */ $lrnN, /* lrnAlpha */ $lrnAlpha, "
-        "/* lrnBeta */ $lrnBeta, /* lrnK */ $lrnK)",
-        **_CUDNN,
-    ),
-    "cudnn_divisive": Row(
-        title="cuDNN, divisive, without means",
-        box="a box of side lrnN, alpha divided by its volume",
-        several=always,
-        axis="the spatial axes of (N, C, H, W) or (N, C, D, H, W)",
-        call="cudnnSetLRNDescriptor(descriptor, /* lrnN */ $lrnN, /* lrnAlpha */ $lrnAlpha, "
-        "/* lrnBeta */ $lrnBeta, /* lrnK */ $lrnK)",
-        remark="for cudnnDivisiveNormalizationForward with no means",
-        **_CUDNN,
     ),
     "darknet": Row(
         title="darknet",
@@ -184,8 +119,18 @@ ROWS: dict[str, Row] = {
         source="DirectML reference, DML_LOCAL_RESPONSE_NORMALIZATION_OPERATOR_DESC",
         spell=spell_c,
     ),
+    "keras": Row(
+        title="Keras 0.x, LRN2D",
+        words=("n", "alpha", "beta", "k"),
+        defaults=(5, 1e-4, 0.75, 2.0),
+        measure=WIDTH_ODD,
+        divides=False,
+        call="LRN2D(alpha=$alpha, k=$k, beta=$beta, n=$n)",
+        source="Keras 0.3, keras/layers/normalization.py, LRN2D",
+        remark="gone from later releases of Keras",
+    ),
     "lasagne": Row(
-        title="Lasagne, pylearn2, Keras 0.x LRN2D",
+        title="Lasagne, pylearn2",
         words=("n", "alpha", "beta", "k"),
         defaults=(5, 1e-4, 0.75, 2.0),
         measure=WIDTH_ODD,
@@ -193,17 +138,6 @@ ROWS: dict[str, Row] = {
         call="lasagne.layers.LocalResponseNormalization2DLayer(incoming, alpha=$alpha, k=$k, "
         "beta=$beta, n=$n)",
         source="lasagne/layers/normalization.py, after pylearn2's CrossChannelNormalization",
-    ),
-    "lrnorm": Row(
-        title="lrnorm",
-        words=("channel_window_size", "alpha", "beta", "bias"),
-        defaults=(2, 1.0, 0.5, 1.0),
-        measure=RADIUS_OR_PAIR,
-        axis="given by axis; left out, the third from the last, at rank 3 and 4",
-        call="lrnorm.local_response_norm(x, alpha=$alpha, beta=$beta, bias=$bias, "
-        "channel_window_size=$channel_window_size)",
-        source="lrnorm.local_response_norm",
-        way_out="lrnorm.local_response_norm(x, spec={spec}) says it",
     ),
     "matconvnet": Row(
         title="MatConvNet",
@@ -213,6 +147,7 @@ ROWS: dict[str, Row] = {
         divides=False,
         layout="HWCN",
         call="vl_nnnormalize(x, [$N $KAPPA $ALPHA $BETA])",
+        packed=("param", ("N", "KAPPA", "ALPHA", "BETA")),
         source="MatConvNet, matlab/vl_nnnormalize.m",
     ),
     "matlab": Row(
@@ -228,25 +163,6 @@ ROWS: dict[str, Row] = {
         '"K", $K)',
         source="MATLAB documentation, crossChannelNormalizationLayer",
     ),
-    "mindspore": Row(
-        title="MindSpore",
-        words=_DEPTH_RADIUS,
-        defaults=(5, 1.0, 0.5, 1.0),
-        measure=RADIUS,
-        divides=False,
-        call="mindspore.ops.LRN(depth_radius=$depth_radius, bias=$bias, alpha=$alpha, "
-        "beta=$beta)(x)",
-        source="mindspore.ops.LRN",
-    ),
-    "mnn": Row(
-        title="MNN, across channels",
-        words=_LOCAL_SIZE_BIAS,
-        defaults=(None, 0.0, 0.0, 1.0),
-        measure=WIDTH_L,
-        call='"main_type": "LRN", "main": {"regionType": 0, "localSize": $local_size, '
-        '"alpha": $alpha, "beta": $beta, "bias": $bias}',
-        source="MNN, schema/default/CaffeOp.fbs, LRN; source/geometry/GeometryLRN.cpp",
-    ),
     "mxnet": Row(
         title="MXNet",
         words=("nsize", "alpha", "beta", "knorm"),
@@ -255,51 +171,6 @@ ROWS: dict[str, Row] = {
         call="mx.nd.LRN(x, nsize=$nsize, alpha=$alpha, beta=$beta, knorm=$knorm)",
         source="MXNet, src/operator/nn/lrn.cc",
         remark="release 1.9.1 on the CPU takes even ones too, and computes what oneDNN does",
-    ),
-    "ncnn": Row(
-        title="ncnn, across channels",
-        words=_LOCAL_SIZE_BIAS,
-        defaults=(5, 1.0, 0.75, 1.0),
-        measure=WIDTH_WIDENED,
-        layout="CHW",
-        call="LRN norm 1 1 x y 0=0 1=$local_size 2=$alpha 3=$beta 4=$bias",
-        source="ncnn, src/layer/lrn.cpp",
-    ),
-    "nnef": Row(
-        title="NNEF",
-        words=_SIZE_BIAS,
-        defaults=(None, 1.0, 0.5, 1.0),
-        measure=SIZES,
-        box="a box of the widths in size, alpha divided by their product",
-        several=lambda given: (
-            isinstance(given.get("size"), (list, tuple))
-            and sum(width > 1 for width in given["size"]) > 1
-        ),
-        axis="the one whose width in size is not 1",
-        call="y = local_response_normalization(x, size = $size, alpha = $alpha, beta = $beta, "
-        "bias = $bias);",
-        source="NNEF specification, local_response_normalization",
-    ),
-    "onednn": Row(
-        title="oneDNN, across channels",
-        words=_LOCAL_SIZE_K,
-        defaults=_ALL_REQUIRED,
-        measure=WIDTH_NARROWED,
-        call="dnnl::lrn_forward::primitive_desc(engine, dnnl::prop_kind::forward_inference, "
-        "dnnl::algorithm::lrn_across_channels, x, y, $local_size, $alpha, $beta, $k)",
-        source="oneDNN developer guide, Local Response Normalization; src/cpu/ref_lrn.cpp",
-    ),
-    "onednn_within": Row(
-        title="oneDNN, within channels",
-        words=_LOCAL_SIZE_K,
-        defaults=_ALL_REQUIRED,
-        measure=WIDTH_NARROWED,
-        box="a box of side local_size, alpha divided by its volume",
-        several=always,
-        axis="the spatial axes of (N, C, H, W) or (N, C, D, H, W)",
-        call="dnnl::lrn_forward::primitive_desc(engine, dnnl::prop_kind::forward_inference, "
-        "dnnl::algorithm::lrn_within_channel, x, y, $local_size, $alpha, $beta, $k)",
-        source="oneDNN developer guide, Local Response Normalization; src/cpu/ref_lrn.cpp",
     ),
     "onnx": Row(
         title="ONNX LRN-1, LRN-13",
@@ -321,38 +192,6 @@ ROWS: dict[str, Row] = {
         "bias=$bias)",
         source="onnxruntime/core/providers/cpu/nn/lrn.h and lrn.cc",
         remark="takes rank 4, float32, and float16 by way of float32",
-    ),
-    "opencv": Row(
-        title="OpenCV DNN, across channels",
-        words=_LOCAL_SIZE_BIAS,
-        defaults=(5, 1.0, 0.75, 1.0),
-        measure=WIDTH_ODD,
-        divides_if="norm_by_size",
-        switches={"norm_by_size": Switch(True, one_of(True, False))},
-        call='cv::dnn::LayerParams p; p.set("local_size", $local_size); p.set("alpha", $alpha); '
-        'p.set("beta", $beta); p.set("bias", $bias); p.set("norm_by_size", $norm_by_size); '
-        'net.addLayerToPrev("norm", "LRN", p);',
-        source="OpenCV, modules/dnn/src/layers/lrn_layer.cpp",
-        remark="alpha is divided unless norm_by_size=False; releases 4.14 and 5.0 take alpha for "
-        "1e-4 where it is left out; the Caffe importer, gone in 5.0, ignores k",
-        spell=spell_c,
-    ),
-    "openvino": Row(
-        title="OpenVINO LRN-1",
-        words=_SIZE_BIAS,
-        defaults=(5, 1.0, 0.5, 1.0),
-        measure=WIDTH_NARROWED,
-        switches={"axes": Switch([1], axes)},
-        box="a box of side size over several axes, alpha divided by its volume",
-        several=lambda given: (
-            isinstance(given.get("axes"), (list, tuple)) and len(given["axes"]) > 1
-        ),
-        axis="the one in axes",
-        call="openvino.opset10.lrn(x, axes=$axes, alpha=$alpha, beta=$beta, bias=$bias, "
-        "size=$size)",
-        source="OpenVINO operation specification, LRN-1",
-        remark="release 2026.4 cuts bias to an integer; on the CPU axes are [1], or height and "
-        "width, and 1 beside these is left out",
     ),
     "paddle": Row(
         title="PaddlePaddle 2.x",
@@ -380,18 +219,6 @@ ROWS: dict[str, Row] = {
         call="fluid.layers.lrn(x, n=$n, k=$k, alpha=$alpha, beta=$beta, data_format=$data_format)",
         source="paddle/fluid/operators/lrn_op.cc, LRNOpMaker",
         remark="fluid.layers.lrn gives k = 1 where it is left out, the operator itself 2",
-    ),
-    "tensorflow": Row(
-        title="TensorFlow, TensorFlow Lite, NNAPI",
-        words=_DEPTH_RADIUS,
-        defaults=(5, 1.0, 0.5, 1.0),
-        measure=RADIUS,
-        divides=False,
-        layout="NHWC",
-        call="tf.nn.local_response_normalization(x, depth_radius=$depth_radius, bias=$bias, "
-        "alpha=$alpha, beta=$beta)",
-        source="tf.raw_ops.LRN; tensorflow/core/kernels/lrn_op.cc",
-        remark="takes rank 4",
     ),
     "tensorrt": Row(
         title="TensorRT ILRNLayer",
@@ -449,3 +276,5 @@ ROWS: dict[str, Row] = {
         spell=spell_wolfram,
     ),
 }
+
+ROWS: dict[str, Row] = dict(sorted((_ROWS | BOX_ROWS | RADIUS_ROWS).items()))

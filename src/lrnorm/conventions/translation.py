@@ -6,7 +6,8 @@
     y[c] = x[c] * D[c]**-beta
 
 Frameworks differ in the number that gives the window, in the side to which an even window
-extends further, and in whether alpha is divided by the window size. `table.py` has a row for each.
+extends further, and in whether alpha is divided by the window size. `table.py`, `radius_table.py`
+and `box_table.py` have a row for each. A box is a window along each of several axes.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ ALIASES = {
     "cv2": "opencv",
     "dml": "directml",
     "dnnl": "onednn",
-    "keras0": "lasagne",
+    "keras0": "keras",
+    "lrn2d": "keras",
+    "lua": "torch7",
     "mathematica": "wolfram",
     "mkldnn": "onednn",
     "mps": "coreml",
-    "nnapi": "tensorflow",
     "ort": "onnxruntime",
     "paddlepaddle": "paddle",
     "paper": "alexnet_paper",
     "pylearn2": "lasagne",
     "pytorch": "torch",
     "tf": "tensorflow",
-    "tflite": "tensorflow",
     "theano": "lasagne",
     "tinygrad": "burn",
     "trt": "tensorrt",
@@ -107,8 +108,8 @@ def read(name: str, /, **words: Any) -> LRNSpec:
         matter. What is left out has the framework's default, where it has one.
 
     Errors: ParameterError (a ValueError) for an unknown name or a value that means nothing;
-    ConventionError (a ParameterError) for one that the framework refuses, or for a window over
-    several axes, with `.reason` and `.nearest`; KindError (a TypeError) for unknown or missing
+    ConventionError (a ParameterError) for one that the framework refuses, with `.reason` and
+    `.nearest`; KindError (a TypeError) for unknown or missing
     words and values of the wrong kind.
 
     Source: `describe(name).source`.
@@ -118,17 +119,22 @@ def read(name: str, /, **words: Any) -> LRNSpec:
     LRNSpec(scale=2e-05, beta=0.75, bias=2.0, before=2, after=2)
     >>> lrnorm.conventions.read("tensorflow", depth_radius=2, alpha=1e-4)
     LRNSpec(scale=0.0001, beta=0.5, bias=1.0, before=2, after=2)
+    >>> lrnorm.conventions.read("caffe", local_size=3, alpha=0.9, norm_region="WITHIN_CHANNEL")
+    LRNSpec(scale=0.1, beta=0.75, bias=1.0, before=(1, 1), after=(1, 1))
     """
     key, row = row_of(name)
     given = _checked(key, row, words)
-    ends = _ends(key, row, given)
+    axes = row.box.axes(given) if row.box else 1
+    ends = _ends(key, row, given, axes)
     size, alpha, beta, bias = (given[word] for word in row.words)
     divides = given.get(row.divides_if, row.divides)
+    fixed = _fixed_bias(row, axes)
     return LRNSpec(
-        _quotient(alpha, row.measure.width(size) if divides else 1),
+        _quotient(alpha, _width(row, size, axes) if divides else 1),
         beta,
-        bias if row.fixed_bias is None else row.fixed_bias,
-        *ends,
+        bias if fixed is None else fixed,
+        tuple(before for before, _ in ends),
+        tuple(after for _, after in ends),
     )
 
 
@@ -159,19 +165,21 @@ def write(name: str, spec: LRNSpec, /) -> dict[str, Any]:
     if not isinstance(spec, LRNSpec):
         raise KindError("write", "takes an LRNSpec", value=spec)
     reasons: list[str] = []
-    sizes = _sizes(key, row, spec, reasons)
-    bias = spec.bias
-    if row.fixed_bias is not None and bias != row.fixed_bias:
-        reasons.append(f"{key} ignores {row.words[3]}: it is always {row.fixed_bias:g}, not {bias}")
-        bias = row.fixed_bias
-    size, divides, alpha = _alpha(row, spec.scale, sizes)
+    axes, switches = _axes(key, row, spec, reasons)
+    sizes = _sizes(key, row, spec, axes, reasons)
+    bias, fixed = spec.bias, _fixed_bias(row, axes)
+    if fixed is not None and bias != fixed:
+        reasons.append(f"{key} ignores {row.words[3]}: it is always {fixed:g}, not {bias}")
+        bias = fixed
+    size, divides, alpha = _alpha(row, spec.scale, sizes, axes)
     if math.isinf(alpha):
-        reasons.append(f"{row.words[1]} = {spec.scale!r} · {row.measure.width(size)} is infinite")
+        reasons.append(f"{row.words[1]} = {spec.scale!r} · {_width(row, size, axes)} is infinite")
         alpha = math.copysign(1.7976931348623157e308, alpha)
     said = dict(zip(row.words, (size, alpha, spec.beta, bias), strict=True))
     for word in row.limits:
         said[word] = _within(key, row, word, said[word], reasons)
     said |= {word: switch.default for word, switch in row.switches.items() if switch.written}
+    said |= {word: value for word, value in switches.items() if value != row.switches[word].default}
     if row.divides_if:
         said[row.divides_if] = divides
     if reasons:
@@ -210,7 +218,8 @@ def call(name: str, spec: LRNSpec, /) -> str:
     row, words = row_of(name)[1], write(name, spec)
     unsaid = {word: switch.default for word, switch in row.switches.items()}
     spelled = {word: row.spell(value) for word, value in (unsaid | words).items()}
-    return Template(row.call).substitute(spelled)
+    template = row.box.call if row.box and spec.axes > 1 else ""
+    return Template(template or row.call).substitute(spelled)
 
 
 def describe(name: str, /) -> Description:
@@ -232,13 +241,15 @@ def describe(name: str, /) -> Description:
     key, row = row_of(name)
     size, alpha, beta, bias = row.words
     divisor = "/" + row.measure.divisor.format(n=size) if row.divides else ""
-    additive = bias if row.fixed_bias is None else f"{row.fixed_bias:g}"
+    always = row.box is not None and row.box.axes({}) > 1
+    fixed = _fixed_bias(row, 2) if always else None
+    additive = bias if fixed is None else f"{fixed:g}"
     formula = f"y[c] = x[c] · ({additive} + {alpha}{divisor} · Σ x[j]²)^-{beta},  "
     formula += "j = c-before … c+after"
-    if row.box and row.several({}):
-        formula = f"y = x · ({additive} + {alpha}/{size}^d · Σ x²)^-{beta},  over {row.box}"
+    if row.box and always:
+        formula = f"y = x · ({additive} + {alpha}/{size}^d · Σ x²)^-{beta},  over {row.box.text}"
     elif row.box:
-        formula += f"; or over {row.box}"
+        formula += f"; or over {row.box.text}"
     defaults = dict(zip(row.words, row.defaults, strict=True))
     limits = [f"{size} ≤ {row.largest}"] if row.largest else []
     limits += [limit.text(word) for word, limit in row.limits.items()]
@@ -288,9 +299,10 @@ def row_of(name: Any) -> tuple[str, Row]:
 def _checked(key: str, row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
     """Every word of the row with its value, given or the default, and of the right kind."""
     known = {_folded(word): word for word in (*row.words, *row.switches)}
+    spelled = known | {_folded(other): word for other, word in row.spellings.items()}
     given: dict[str, Any] = {}
-    for word, value in words.items():
-        ours = known.get(_folded(word))
+    for word, value in _unpacked(row, words).items():
+        ours = spelled.get(_folded(word))
         if ours is None:
             way_out = f"It takes {', '.join(known.values())}."
             raise KindError(key, f"has no word {word!r}", value=value, got="", way_out=way_out)
@@ -308,27 +320,49 @@ def _checked(key: str, row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _ends(key: str, row: Row, given: dict[str, Any]) -> Ends:
-    """(before, after) of these words; a ConventionError for what the framework refuses, and for
-    windows over several axes."""
+def _unpacked(row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
+    """The words, and those that one of them holds as a list."""
+    if row.packed is None:
+        return dict(words)
+    packed, names = row.packed
+    unpacked: dict[str, Any] = {}
+    for word, value in words.items():
+        if _folded(word) != _folded(packed):
+            unpacked[word] = value
+        elif isinstance(value, (list, tuple)) and len(value) == len(names):
+            unpacked |= zip(names, value, strict=True)
+        else:
+            raise ParameterError(packed, f"must be [{' '.join(names)}]", value=value)
+    return unpacked
+
+
+def _fixed_bias(row: Row, axes: int) -> float | None:
+    return row.box.fixed_bias if row.box and axes > 1 else None
+
+
+def _width(row: Row, size: Any, axes: int) -> int:
+    """What alpha is divided by, where it is: over a box the product of the widths."""
+    return math.prod(map(row.measure.width, row.measure.of_axes(size, axes)))
+
+
+def _ends(key: str, row: Row, given: dict[str, Any], axes: int) -> list[Ends]:
+    """(before, after) along each axis, of these words; a ConventionError for what the framework
+    refuses."""
     reasons: list[str] = []
     nearest = dict(given)
     word = row.words[0]
     size = given[word]
-    width = row.measure.width(size)
-    ends = row.measure.ends(size)
-    if row.several(given) and width > 1:
-        reasons.append(
-            f"{key} sums over {row.box}: windows over several axes are not available yet, "
-            f"got {word}={size!r}"
-        )
-        nearest[word] = _allowed(row, row.measure.near(0, 0))[0]
-    elif not _allowed(row, [size]):
+    each = row.measure.of_axes(size, axes)
+    if len(each) != axes:
+        raise ParameterError(word, f"must hold a window for each of the {axes} axes", value=size)
+    if len(_allowed(row, each)) < axes:
         reasons.append(f"{key}: {_window_rule(row)}, got {size!r}")
+        width = row.measure.width(size)
         nearest[word] = _nearest(row, width // 2, width // 2)
     for limited in row.limits:
         nearest[limited] = _within(key, row, limited, given[limited], reasons)
-    if reasons or ends is None:
+    ends = [found for one in each if (found := row.measure.ends(one)) is not None]
+    if reasons:
         raise ConventionError("; ".join(reasons), nearest)
     return ends
 
@@ -357,14 +391,41 @@ def _within(key: str, row: Row, word: str, value: float, reasons: list[str]) -> 
     return nearest
 
 
-def _sizes(key: str, row: Row, spec: LRNSpec, reasons: list[str]) -> list[Any]:
+def _axes(key: str, row: Row, spec: LRNSpec, reasons: list[str]) -> tuple[int, Mapping[str, Any]]:
+    """Over how many axes the words will sum, those of the spec where the framework can, and the
+    switches that say so."""
+    if row.box is None:
+        if spec.axes > 1:
+            reasons.append(
+                f"{key} sums along the channels alone, not over a box of {spec.axes} axes"
+            )
+        return 1, {}
+    switches = row.box.switches(spec.axes)
+    if switches is not None:
+        return spec.axes, switches
+    along = "along one axis" if spec.axes == 1 else f"over {spec.axes} axes"
+    reasons.append(f"{key} sums over {row.box.text}, not {along}")
+    return row.box.axes({}), {}
+
+
+def _sizes(key: str, row: Row, spec: LRNSpec, axes: int, reasons: list[str]) -> list[Any]:
     """The numbers for the window that give that of the spec, or else the one that comes nearest."""
-    ends = spec.ends(WHOLE_AXIS + 1)
-    if row.several({}):
-        if ends != (0, 0):
-            reasons.append(f"{key} sums over {row.box}, not along the channels")
-        return _allowed(row, row.measure.near(0, 0))[:1]
-    open_ended = spec.before is None or spec.after is None
+    before, after = spec.ends_of_axes((WHOLE_AXIS + 1,) * spec.axes)
+    every = list(zip(before, after, strict=True))
+    open_ended = spec.width is None
+    if spec.axes == axes > 1 and row.measure.together is not None and not open_ended:
+        size = row.measure.together(every)
+        if [row.measure.ends(one) for one in row.measure.of_axes(size, axes)] == every:
+            return [size]
+    if len(set(every)) > 1:
+        reasons.append(
+            f"{key} has no box of before={before}, after={after}: {_window_rule(row)}"
+            + ("" if row.measure.together else ", the same along each axis")
+        )
+        return [_nearest(row, *max(every, key=sum))]
+    ends = every[0]
+    if spec.axes == 1 and axes > 1:
+        return [_nearest(row, *ends)]
     if open_ended:
         reasons.append(
             f"{key} cannot say a window that reaches to the end of the axis: for N channels put "
@@ -399,16 +460,16 @@ def _quotient(alpha: float, divisor: int) -> float:
         return 0.0
 
 
-def _alpha(row: Row, scale: float, sizes: list[Any]) -> tuple[Any, bool, float]:
+def _alpha(row: Row, scale: float, sizes: list[Any], axes: int) -> tuple[Any, bool, float]:
     """(number for the window, whether it divides, alpha): the first that gives the scale to the
     bit, or else the first."""
     choices = [
-        (size, divides, _numerator(scale, row.measure.width(size) if divides else 1))
+        (size, divides, _numerator(scale, _width(row, size, axes) if divides else 1))
         for divides in ((True, False) if row.divides_if else (row.divides,))
         for size in sizes
     ]
     for size, divides, alpha in choices:
-        if _quotient(alpha, row.measure.width(size) if divides else 1) == scale:
+        if _quotient(alpha, _width(row, size, axes) if divides else 1) == scale:
             return size, divides, alpha
     return choices[0]
 

@@ -20,7 +20,7 @@ import numpy as np
 from lrnorm._function.functions import local_response_norm
 from lrnorm._function.keywords import NUMBERS
 from lrnorm._spec.errors import FileError, KindError, MissingDependencyError, ShapeError
-from lrnorm._spec.spec import LRNSpec
+from lrnorm._spec.spec import LRNSpec, count_axes, resolve_axes
 from lrnorm.files import atomic, chunked, npy, pictures, resume, wxf, zarr_store
 from lrnorm.files.atomic import PathLike, path_of, writing
 from lrnorm.files.checks import Array, count_text, named, numbers, reading, shape_text
@@ -174,7 +174,7 @@ def summarize(
             x = load()
             result = _result_dtype(x, parameters, source, name, members)
             with named(_label(source, name)):
-                axes = chunked.axes_of(axis, x.ndim)
+                axes = resolve_axes(axis, x.ndim)
                 before, after = Tally(), Tally()
                 cuts = chunked.cut(x, axes)
                 for index in _bar(cuts, len(cuts), progress, name or source.name):
@@ -204,9 +204,10 @@ def first(source: PathLike, *, keys: Collection[str] | None = None, axis: Any = 
         if not isinstance(x, zarr_store.Stored):
             return x
         with named(source):
-            axes = chunked.axes_of(axis, x.ndim)
+            axes = resolve_axes(axis, x.ndim)
         others = [i for i in range(x.ndim) if i not in axes]
-        item = tuple(slice(0, 1) if i in others[:-2] else slice(None) for i in range(x.ndim))
+        left = others[:-2] if len(axes) == 1 else others[:-1]  # of a box the channels stay
+        item = tuple(slice(0, 1) if i in left else slice(None) for i in range(x.ndim))
         with reading(source):
             return x[item]
 
@@ -303,7 +304,7 @@ def _apply_in_place(x: Source, dtype: np.dtype[Any], order: _Order) -> str:
         if x.size:
             atomic.reserve(stream, len(header) + x.size * stored.itemsize)
             y = np.memmap(stream, stored, "r+", len(header), x.shape, "F" if fortran else "C")
-            cuts = chunked.cut(x, chunked.axes_of(parameters["axis"], x.ndim))
+            cuts = chunked.cut(x, resolve_axes(parameters["axis"], x.ndim))
             for index in _bar(cuts, len(cuts), order.progress, target.name):
                 if stored == dtype:
                     local_response_norm(x[index], out=y[index], **parameters)
@@ -319,8 +320,9 @@ def _apply_in_place(x: Source, dtype: np.dtype[Any], order: _Order) -> str:
 def _apply_zarr(x: Source, dtype: np.dtype[Any], order: _Order) -> str:
     target, parameters = order.target, order.parameters
     words = {name: parameters[name] for name in NUMBERS if name in parameters}
-    spec = parameters.get("spec") or LRNSpec.from_keywords(**words)
-    axes = chunked.axes_of(parameters["axis"], x.ndim)
+    axis = parameters["axis"]
+    spec = parameters.get("spec") or LRNSpec.from_keywords(**words, axes=count_axes(axis))
+    axes = resolve_axes(axis, x.ndim)
     place, folder = atomic.places(target)
     source = x.folder if isinstance(x, zarr_store.Stored) else order.source
     work = resume.Work(os.path.realpath(source), str(folder), axes, spec, str(dtype))

@@ -15,11 +15,10 @@ import mmap
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 from lrnorm._fronts.core import core as _core
 from lrnorm._function.functions import local_response_norm
-from lrnorm._spec.spec import LRNSpec, resolve_axis
+from lrnorm._spec.spec import LRNSpec
 from lrnorm.files.atomic import storing
 from lrnorm.files.checks import reading
 from lrnorm.files.formats import Source, format_of
@@ -32,17 +31,6 @@ CHUNK = 2**21  # elements of a chunk of a new .zarr
 MEMORY = 2**29  # bytes that the pieces being worked on may take together
 
 # Cutting
-
-
-def axes_of(axis: Any, rank: int) -> Axes:
-    """The axes along which windows reach, as numbers from 0."""
-    return (resolve_axis(axis, rank),)
-
-
-def ends_of(spec: LRNSpec, sizes: list[int]) -> tuple[list[int], list[int]]:
-    """before and after along each of these axes."""
-    pairs = [spec.ends(size) for size in sizes]
-    return [before for before, _ in pairs], [after for _, after in pairs]
 
 
 def cut(x: Source, axes: Axes) -> list[Index]:
@@ -94,7 +82,7 @@ def pieces_of(y: Stored, axes: Axes, spec: LRNSpec) -> list[Piece]:
         if math.prod(steps) > LARGEST:
             steps[axis] = max(fitting, unit)
     cuts = [range(0, n, step) for n, step in zip(y.shape, steps, strict=True)]
-    befores, afters = ends_of(spec, [y.shape[axis] for axis in axes])
+    befores, afters = spec.ends_of_axes([y.shape[axis] for axis in axes])
     pieces = []
     for starts in itertools.product(*cuts):
         ends = zip(starts, steps, y.shape, strict=True)
@@ -126,7 +114,7 @@ def _do_piece(work: Work, piece: Piece, x: Source, y: Stored) -> None:
     """Read, normalize, write, and note what is written."""
     with reading(Path(work.source)):
         values = x[piece.read]
-    values = local_response_norm(values, spec=work.spec, axis=work.axis[0], dtype=work.dtype)
+    values = local_response_norm(values, spec=work.spec, axis=work.axis, dtype=work.dtype)
     for name, index in piece.files:
         ends = zip(index, piece.read, strict=True)
         inside = tuple(slice(i.start - r.start, i.stop - r.start) for i, r in ends)

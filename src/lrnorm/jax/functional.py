@@ -15,7 +15,7 @@ from lrnorm._function.dispatch import front_of
 from lrnorm._function.keywords import ALPHA, BETA, BIAS, RADIUS, by_keywords, spec_of, width_of
 from lrnorm._function.lists import array_of_lists
 from lrnorm._spec.errors import ParameterError
-from lrnorm._spec.spec import LRNSpec, spec_from_keywords
+from lrnorm._spec.spec import Axis, LRNSpec, WindowSize, spec_from_keywords
 
 Number = float | Array
 
@@ -26,9 +26,9 @@ def local_response_norm(
     alpha: Number = ALPHA,
     beta: Number = BETA,
     bias: Number = BIAS,
-    channel_window_size: int | tuple[int, int] = RADIUS,
+    channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | None = None,
-    axis: int | None = None,
+    axis: Axis = None,
     dtype: Any = None,
     out: None = None,
     **foreign: Any,
@@ -52,9 +52,9 @@ def local_response_norm(
         Of the result.
 
     Differentiable to any order in both modes; works under jit, vmap, scan, checkpoint, shard_map
-    and automatic sharding, where only the channels are gathered. Of the forward pass x alone is
-    kept. On the CPU the compiled core computes, elsewhere and in programs that `jax.export`
-    writes plain JAX operations do.
+    and automatic sharding, where only the axes of the window are gathered. Of the forward pass x
+    alone is kept. On the CPU the compiled core computes, elsewhere and in programs that
+    `jax.export` writes plain JAX operations do.
 
     Errors: ShapeError and ParameterError (ValueErrors), KindError (a TypeError), also for `out`:
     JAX arrays never change.
@@ -71,8 +71,8 @@ def local_response_norm(
     Array(0.3536, dtype=float32, weak_type=True)
     """
     front.refuse_out(out)
-    numbers = (alpha, beta, bias)
-    coefficients, spec = _read("local_response_norm", numbers, channel_window_size, spec, foreign)
+    function, numbers = "local_response_norm", (alpha, beta, bias)
+    coefficients, spec = _read(function, numbers, channel_window_size, spec, axis, foreign)
     return front.normalized(_array(x, "x"), coefficients, spec, axis, dtype)
 
 
@@ -83,9 +83,9 @@ def local_response_norm_vjp(
     alpha: Number = ALPHA,
     beta: Number = BETA,
     bias: Number = BIAS,
-    channel_window_size: int | tuple[int, int] = RADIUS,
+    channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | None = None,
-    axis: int | None = None,
+    axis: Axis = None,
     parameters: bool = False,
     **foreign: Any,
 ) -> Any:
@@ -109,7 +109,7 @@ def local_response_norm_vjp(
     numbers = (alpha, beta, bias)
     by_scale = spec is not None
     coefficients, spec = _read(
-        "local_response_norm_vjp", numbers, channel_window_size, spec, foreign
+        "local_response_norm_vjp", numbers, channel_window_size, spec, axis, foreign
     )
     operands = _array(x, "x"), _array(g, "g"), coefficients, spec, axis
     dx = front.derivative("vjp", *operands)
@@ -127,9 +127,9 @@ def local_response_norm_jvp(
     alpha: Number = ALPHA,
     beta: Number = BETA,
     bias: Number = BIAS,
-    channel_window_size: int | tuple[int, int] = RADIUS,
+    channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | None = None,
-    axis: int | None = None,
+    axis: Axis = None,
     **foreign: Any,
 ) -> Array:
     """`lrnorm.local_response_norm_jvp` for JAX arrays and tracers: the derivative of y along t.
@@ -148,7 +148,7 @@ def local_response_norm_jvp(
     """
     numbers = (alpha, beta, bias)
     coefficients, spec = _read(
-        "local_response_norm_jvp", numbers, channel_window_size, spec, foreign
+        "local_response_norm_jvp", numbers, channel_window_size, spec, axis, foreign
     )
     operands = _array(x, "x"), _array(t, "t")
     return front.derivative("jvp", *operands, coefficients, spec, axis)
@@ -166,18 +166,18 @@ def _array(x: Any, name: str) -> Any:
 
 
 def _read(
-    function: str, numbers: Any, size: Any, spec: Any, foreign: dict[str, Any]
+    function: str, numbers: Any, size: Any, spec: Any, axis: Axis, foreign: dict[str, Any]
 ) -> tuple[Coefficients, LRNSpec]:
     """What to compute with, and the window: traced numbers pass the checks unseen."""
     traced = [isinstance(value, (Array, np.ndarray)) for value in numbers]
     if spec is not None or foreign or not any(traced):
         alpha, beta, bias = numbers
-        spec = spec_of(function, alpha, beta, bias, size, spec, foreign)
+        spec = spec_of(function, alpha, beta, bias, size, spec, foreign, axis)
         return Coefficients.of(spec), spec
     places = list(zip(("alpha", "beta", "bias"), numbers, traced, strict=True))
     known = {name: value for name, value, is_traced in places if not is_traced}
     spec = spec_from_keywords(
-        **{"alpha": 1.0, "beta": 1.0, "bias": 1.0, **known}, channel_window_size=size
+        **{"alpha": 1.0, "beta": 1.0, "bias": 1.0, **known}, channel_window_size=size, axis=axis
     )
     given = {name: _number(name, value) for name, value, is_traced in places if is_traced}
     scale = given["alpha"] / width_of(spec) if "alpha" in given else spec.scale

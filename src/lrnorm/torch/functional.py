@@ -198,7 +198,7 @@ def layer_response_norm(
     size = channel_window_size
     before, after = size if isinstance(size, tuple) else (size, size)
     coefficients = coefficients_of(before + after + 1, alpha, beta, bias, "bias")
-    return normalized(input, coefficients, Window(before, after, len(shape) - 3))
+    return normalized(input, coefficients, Window((before,), (after,), (len(shape) - 3,)))
 
 
 def check_input(x: Any) -> None:
@@ -219,7 +219,7 @@ def window_of(size: Any) -> Window:
             "5 averages over 5 channels."
         )
     size = int(size)
-    return Window(size // 2, (size - 1) // 2, 1)
+    return Window((size // 2,), ((size - 1) // 2,), (1,))
 
 
 def _number(name: str, value: Any) -> Any:

@@ -1,5 +1,5 @@
 """The compiled core under XLA on the CPU, through its foreign function interface: registered and
-tried at the first lowering, and split over devices along every axis but the channels.
+tried at the first lowering, and split over devices along every axis but those of the window.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ def call(verb: str, *operands: Array, numbers: StaticNumbers, window: Window) ->
     shape, dtype = ((3,), total_dtype()) if totals else (x.shape, x.dtype)
     named = zip(("scale", "beta", "bias"), numbers, strict=True)
     known = {name: np.float64(number) for name, number in named if number is not None}
-    before, after, axis = window
-    ends = {"before": before, "after": after, "axes": axis}
-    box = {name: np.array([end], np.int64) for name, end in ends.items()}
+    box = {name: np.array(ends, np.int64) for name, ends in window._asdict().items()}
     result = jax.ShapeDtypeStruct(shape, dtype)
     y: Array = jax.ffi.ffi_call(_target(verb), result)(*operands, **known, **box)
     return y
@@ -64,7 +62,7 @@ def are_available() -> bool:
 
 def _try_one() -> None:
     def double(x: Array) -> Array:
-        return call("forward", x, numbers=(0.0, 1.0, 0.5), window=Window(0, 0, 0))
+        return call("forward", x, numbers=(0.0, 1.0, 0.5), window=Window((0,), (0,), (0,)))
 
     cpu = jax.local_devices(backend="cpu")[0]
     with jax.ensure_compile_time_eval(), jax.default_device(cpu):
@@ -74,7 +72,7 @@ def _try_one() -> None:
 
 
 def partitioned(verb: str, numbers: StaticNumbers, window: Window) -> Callable[..., Array]:
-    """`call` that each device makes for its own part, with all channels at hand."""
+    """`call` that each device makes for its own part, with the axes of the window whole."""
 
     totals = verb == "parameters"
 
@@ -85,7 +83,7 @@ def partitioned(verb: str, numbers: StaticNumbers, window: Window) -> Callable[.
         """How x is to lie, how what has no axes, and the mesh axes that x is spread over."""
         x = arguments[0]
         mesh, given = x.sharding.mesh, x.sharding.spec
-        spec = [None if axis == window.axis else entry for axis, entry in enumerate(given)]
+        spec = [None if axis in window.axes else entry for axis, entry in enumerate(given)]
         names = [n for entry in spec if entry for n in (entry if type(entry) is tuple else [entry])]
         return (
             NamedSharding(mesh, PartitionSpec(*spec)),
@@ -110,14 +108,14 @@ def partitioned(verb: str, numbers: StaticNumbers, window: Window) -> Callable[.
     def rule(mesh: Any, arguments: Any, results: Any) -> Any:
         axes = [f"axis_{letter}" for letter in string.ascii_lowercase]
         names = [" ".join(axes[: len(a.shape)]) for a in arguments]
-        channels = axes[window.axis]
-        others = tuple(a for a in axes[: len(arguments[0].shape)] if a != channels)
+        whole = tuple(axes[axis] for axis in sorted(window.axes))
+        others = tuple(a for a in axes[: len(arguments[0].shape)] if a not in whole)
         if totals:
             return f"{', '.join(names)} -> total", {
-                "need_replication_factors": (channels, "total"),
+                "need_replication_factors": (*whole, "total"),
                 "reduction_factors": others,
             }
-        return f"{', '.join(names)} -> {names[0]}", {"need_replication_factors": (channels,)}
+        return f"{', '.join(names)} -> {names[0]}", {"need_replication_factors": whole}
 
     partitioned_call = custom_partitioning(compute)
     partitioned_call.def_partition(

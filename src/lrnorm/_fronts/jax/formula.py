@@ -12,7 +12,7 @@ taken of what comes back.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -31,20 +31,21 @@ from lrnorm._fronts.jax.scaled import (
     times,
     wide,
 )
+from lrnorm._spec import spec
 
 
-class Window(NamedTuple):
-    """Where a window lies: `before` … `after` channels around each one, along `axis`."""
+class Window(spec.Window):
+    """Where a window lies, and sums over it: along one axis after the other."""
 
-    before: int
-    after: int
-    axis: int
+    __slots__ = ()
 
     def sum(self, a: Wide) -> Wide:
-        return sum_over_window(a, self.before, self.after, self.axis)
+        for before, after, axis in zip(*self, strict=True):
+            a = sum_over_window(a, before, after, axis)
+        return a
 
     def mirrored(self) -> Window:
-        return Window(self.after, self.before, self.axis)
+        return Window(self.after, self.before, self.axes)
 
 
 # scale, beta and bias: floats, or arrays without axes.

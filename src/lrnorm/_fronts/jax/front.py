@@ -18,7 +18,7 @@ from lrnorm._fronts.checks import FLOATS, check_shape, wrong_dtype, wrong_reques
 from lrnorm._fronts.jax import primitives
 from lrnorm._fronts.jax.formula import Window
 from lrnorm._spec.errors import KindError, ShapeError
-from lrnorm._spec.spec import LRNSpec, resolve_axis
+from lrnorm._spec.spec import Axis, LRNSpec, resolve_axes, window_in
 
 
 def checked(array: Any, name: str) -> Array:
@@ -54,22 +54,21 @@ def _requested(dtype: Any) -> Any:
     return wanted
 
 
-def window_of(x: Array, spec: LRNSpec, axis: int | None) -> Window:
-    """The window of a spec on x: its ends, and the axis counted from 0."""
-    axis = resolve_axis(axis, x.ndim)
-    channels = x.shape[axis]
-    if not isinstance(channels, int):  # a symbol of jax.export
-        raise ShapeError(
-            f"the number of channels (axis {axis} of x)",
-            "must be a known number",
-            value=channels,
-            got=f"the symbol {channels}",
-            way_out="Keep the other axes symbolic, and write the number of channels, for example "
-            "jax.export.symbolic_shape('b, 96, h, w').",
-        )
-    before, after = spec.ends(channels)
-    last = max(channels - 1, 0)  # a wider window holds the same channels
-    return Window(min(before, last), min(after, last), axis)
+def window_of(x: Array, spec: LRNSpec, axis: Axis) -> Window:
+    """The window of a spec on x; no end reaches farther than x, which gives the same sums."""
+    for one in resolve_axes(axis, x.ndim):
+        if not isinstance(x.shape[one], int):  # a symbol of jax.export
+            raise ShapeError(
+                f"the number of channels (axis {one} of x)",
+                "must be a known number",
+                value=x.shape[one],
+                got=f"the symbol {x.shape[one]}",
+                way_out="Keep the other axes symbolic, and write the number of channels, for "
+                "example jax.export.symbolic_shape('b, 96, h, w').",
+            )
+    before, after, axes = window_in(x.shape, spec, axis)
+    last = [max(x.shape[a] - 1, 0) for a in axes]
+    return Window(tuple(map(min, before, last)), tuple(map(min, after, last)), axes)
 
 
 class Coefficients:
@@ -115,7 +114,7 @@ def derivative(
 
 
 def forward(
-    x: Array, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
+    x: Array, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out: Any = None
 ) -> Array:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
     refuse_out(out)
@@ -131,22 +130,20 @@ def refuse_out(out: Any) -> None:
         )
 
 
-def vjp(x: Array, g: Any, spec: LRNSpec, axis: int | None = None) -> Array:
+def vjp(x: Array, g: Any, spec: LRNSpec, axis: Axis = None) -> Array:
     """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
     mirrored window; see `lrnorm.local_response_norm_vjp`."""
     return derivative("vjp", x, g, Coefficients.of(spec), spec, axis)
 
 
-def jvp(x: Array, t: Any, spec: LRNSpec, axis: int | None = None) -> Array:
+def jvp(x: Array, t: Any, spec: LRNSpec, axis: Axis = None) -> Array:
     """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
     `lrnorm.local_response_norm_jvp`."""
     return derivative("jvp", x, t, Coefficients.of(spec), spec, axis)
 
 
-def parameter_gradients(
-    x: Array, g: Any, spec: LRNSpec, axis: int | None = None
-) -> dict[str, Array]:
-    """The derivatives of sum(g * y) by scale, beta and bias, in float64 where JAX has it on."""
+def parameter_gradients(x: Array, g: Any, spec: LRNSpec, axis: Axis = None) -> dict[str, Array]:
+    """The derivatives of sum(g * y) by scale, beta and bias, in the widest float that is on."""
     totals = derivative("parameters", x, g, Coefficients.of(spec), spec, axis)
     return dict(zip(("scale", "beta", "bias"), totals, strict=True))
 

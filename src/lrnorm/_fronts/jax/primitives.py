@@ -78,17 +78,17 @@ def _compose(
     scale, beta, bias = (next(traced) if number is None else number for number in numbers)
     composed = functools.partial(formula.VERBS[verb], differentiated=differentiated)
     given = jax.typeof(operands[0]).sharding
-    if given.spec[window.axis] is None:
+    if all(given.spec[axis] is None for axis in window.axes):
         return composed(*arrays, (scale, beta, bias), window)
     # Where types tell shardings, an axis that is spread cannot be cut: gather, compute, spread.
-    whole = given.update(spec=PartitionSpec(*_without(given.spec, window.axis)))
+    whole = given.update(spec=PartitionSpec(*_without(given.spec, window.axes)))
     gathered = [reshard(a, whole) if a.shape == operands[0].shape else a for a in arrays]
     y = composed(*gathered, (scale, beta, bias), window)
     return y if verb == "parameters" else reshard(y, given)
 
 
-def _without(spec: Sequence[Any], axis: int) -> list[Any]:
-    return [None if i == axis else entry for i, entry in enumerate(spec)]
+def _without(spec: Sequence[Any], axes: Sequence[int]) -> list[Any]:
+    return [None if i in axes else entry for i, entry in enumerate(spec)]
 
 
 def _abstract(verb: str, x: Any, *_: Any, numbers: StaticNumbers, window: Window) -> Any:
@@ -174,7 +174,7 @@ def _batched(verb: str, operands: Any, dims: Any, **how: Any) -> tuple[Array, in
         _broadcast(a, size, at) if d is None else jnp.moveaxis(a, d, at)
         for a, d in zip(operands[:arrays], dims, strict=False)
     ]
-    inner = window._replace(axis=window.axis + (at <= window.axis))
+    inner = window._replace(axes=tuple(axis + (at <= axis) for axis in window.axes))
     return bind(verb, *alike, *operands[arrays:], numbers=how["numbers"], window=inner), at
 
 

@@ -32,14 +32,6 @@ def array(tensor: Tensor) -> Any:
     return tensor.numpy()
 
 
-_WIDEST = 1 << 60  # in 64 bits, and wider than any axis
-
-
-def _limited(window: Window) -> tuple[int, int, int]:
-    before, after, axis = window
-    return min(before, _WIDEST), min(after, _WIDEST), axis
-
-
 def _new_like(x: Tensor) -> tuple[Tensor, bool]:
     """A tensor to write into, in the memory format of x, and whether its memory is fresh."""
     if x.nbytes < LARGE:
@@ -50,15 +42,23 @@ def _new_like(x: Tensor) -> tuple[Tensor, bool]:
     return torch.empty(0, dtype=x.dtype).set_(storage, 0, like.shape, like.stride()), memory.fresh
 
 
-def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
+def _called(verb: str, *arguments: Any) -> Any:
+    """The verb of the core for (arrays…, coefficients, window, what the core takes besides)."""
+    *arrays, coefficients, window, how = arguments
+    if len(window.axes) > 1:
+        return getattr(_core, f"box_{verb}")(*arrays, *coefficients, *window, *how)
+    (before,), (after,), (axis,) = window
+    return getattr(_core, verb)(*arrays, *coefficients, before, after, axis, *how)
+
+
+def _in_core(verb: str) -> Callable[..., Tensor]:
     def compute(*arguments: Any) -> Tensor:
         *tensors, coefficients, window = arguments
         y, fresh = _new_like(tensors[0])
-        numbers = (*coefficients, *_limited(window), fresh, torch.get_num_threads())
-        out = array(y)
-        if not verb(*map(array, tensors), out, *numbers):
+        rest = array(y), coefficients, window, (fresh, torch.get_num_threads())
+        if not _called(verb, *map(array, tensors), *rest):
             # An address that is no multiple of the element's size: a copy has one that is.
-            verb(*(array(t.clone()) for t in tensors), out, *numbers)
+            _called(verb, *(array(t.clone()) for t in tensors), *rest)
         return y
 
     return compute
@@ -66,24 +66,22 @@ def _in_core(verb: Callable[..., bool]) -> Callable[..., Tensor]:
 
 def forward_into(x: Tensor, out: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
     """`forward` on the CPU into `out`, which may be x itself."""
-    numbers = (*coefficients, *_limited(window), False, torch.get_num_threads())
-    if not _core.forward(array(x), array(out), *numbers):
+    how = False, torch.get_num_threads()
+    if not _called("forward", array(x), array(out), coefficients, window, how):
         return out.copy_(compute("forward", x, coefficients, window))
     return out
 
 
 def _parameters_in_core(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
-    numbers = (*coefficients, *_limited(window), torch.get_num_threads())
-    totals = _core.parameters(array(x), array(g), *numbers)
+    rest = coefficients, window, (torch.get_num_threads(),)
+    totals = _called("parameters", array(x), array(g), *rest)
     if totals is None:
-        totals = _core.parameters(array(x.clone()), array(g.clone()), *numbers)
+        totals = _called("parameters", array(x.clone()), array(g.clone()), *rest)
     return torch.tensor(totals, dtype=torch.float64)
 
 
 _CORE: dict[str, Callable[..., Tensor]] = {
-    "forward": _in_core(_core.forward),
-    "vjp": _in_core(_core.vjp),
-    "jvp": _in_core(_core.jvp),
+    **{verb: _in_core(verb) for verb in ("forward", "vjp", "jvp")},
     "parameters": _parameters_in_core,
 }
 
@@ -96,11 +94,12 @@ def compute(verb: str, *arguments: Any) -> Tensor:
         arguments = (*arguments[:-2], tuple(arguments[-2].tolist()), arguments[-1])
     if x.is_cpu:
         return _CORE[verb](*arguments)
-    if x.is_cuda:
+    if x.is_cuda and len(arguments[-1].axes) == 1:  # boxes are composed there
         from lrnorm._fronts.torch.triton import launch
 
         *tensors, coefficients, window = arguments
-        numbers = (*coefficients, *_limited(window))
+        (before,), (after,), (axis,) = window
+        numbers = (*coefficients, before, after, axis)
         result: Tensor = getattr(launch, verb)(*tensors, *numbers)
         return result
     composed: Callable[..., Tensor] = getattr(formula, verb)

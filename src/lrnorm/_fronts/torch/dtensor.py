@@ -1,5 +1,5 @@
-"""How DTensor may spread the operators over machines: any axis but the channels stays where it
-is, without communication; sharded channels are gathered first."""
+"""How DTensor may spread the operators over machines: any axis but those of the window stays where
+it is, without communication; axes of the window that are sharded are gathered first."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.distributed.tensor import Partial, Replicate, Shard
 from torch.distributed.tensor.experimental import register_sharding
 
 
-def _pieces(x: Any, axis: int) -> list[Any]:
-    """The ways to cut x that leave its channels whole."""
-    return [Shard(d) for d in range(len(x.shape)) if d != axis % len(x.shape)]
+def _pieces(x: Any, axes: list[int]) -> list[Any]:
+    """The ways to cut x that leave the axes of its window whole."""
+    return [Shard(d) for d in range(len(x.shape)) if d not in axes]
 
 
 def _over_pixels(tensors: int, learned: bool) -> Any:

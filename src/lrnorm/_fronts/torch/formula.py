@@ -12,31 +12,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrnorm._spec import spec
 
-class Window(NamedTuple):
-    """Where a window lies: `before` … `after` channels around each one, along `axis`."""
 
-    before: int
-    after: int
-    axis: int
+class Window(spec.Window):
+    """Where a window lies, and sums over it: along one axis after the other."""
+
+    __slots__ = ()
 
     def sum(self, v: Tensor) -> Tensor:
-        channels = v.shape[self.axis]
-        before, after = min(self.before, channels - 1), min(self.after, channels - 1)
-        padded = F.pad(v, (*(0, 0) * (v.ndim - 1 - self.axis), before, after))
-        total = padded.narrow(self.axis, 0, channels)
-        for shift in range(1, before + after + 1):
-            total = total + padded.narrow(self.axis, shift, channels)
-        return total
+        for before, after, axis in zip(*self, strict=True):
+            v = _sum_along(v, before, after, axis)
+        return v
 
     def mirrored(self) -> Window:
-        return Window(self.after, self.before, self.axis)
+        return Window(self.after, self.before, self.axes)
+
+
+def _sum_along(v: Tensor, before: int, after: int, axis: int) -> Tensor:
+    size = v.shape[axis]
+    before, after = min(before, size - 1), min(after, size - 1)
+    padded = F.pad(v, (*(0, 0) * (v.ndim - 1 - axis), before, after))
+    total = padded.narrow(axis, 0, size)
+    for shift in range(1, before + after + 1):
+        total = total + padded.narrow(axis, shift, size)
+    return total
 
 
 def _working(x: Tensor) -> torch.dtype:

@@ -29,7 +29,7 @@ from lrnorm._fronts.memory import overlap
 from lrnorm._fronts.torch import autograd, cpu
 from lrnorm._fronts.torch.formula import Window
 from lrnorm._spec.errors import KindError, OutputError
-from lrnorm._spec.spec import LRNSpec, resolve_axis
+from lrnorm._spec.spec import Axis, LRNSpec, window_in
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -103,18 +103,15 @@ def _overlap(out: Tensor, x: Tensor) -> bool:
     return not same and out.data_ptr() < end(x) and x.data_ptr() < end(out)
 
 
-def numbers_and_window(x: Tensor, spec: LRNSpec, axis: int) -> tuple[Any, Window]:
-    """(scale, beta, bias) of a spec, and its window on x."""
-    before, after = spec.ends(x.shape[axis])
-    return (spec.scale, spec.beta, spec.bias), Window(before, after, axis)
+def numbers_and_window(x: Tensor, spec: LRNSpec, axis: Axis) -> tuple[Any, Window]:
+    return (spec.scale, spec.beta, spec.bias), Window(*window_in(x.shape, spec, axis))
 
 
 def forward(
-    x: Tensor, spec: LRNSpec, axis: int | None = None, *, dtype: Any = None, out: Any = None
+    x: Tensor, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out: Any = None
 ) -> Tensor:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
     check_tensor(x, "x")
-    axis = resolve_axis(axis, x.ndim)
     natural = _natural(x)
     result = natural if dtype is None else _requested(dtype)
     working = torch.promote_types(natural, result)
@@ -139,28 +136,28 @@ def _pair(x: Tensor, other: Any, name: str) -> tuple[Tensor, Tensor]:
     return x.to(working), other.to(working)
 
 
-def vjp(x: Tensor, g: Tensor, spec: LRNSpec, axis: int | None = None) -> Tensor:
+def vjp(x: Tensor, g: Tensor, spec: LRNSpec, axis: Axis = None) -> Tensor:
     """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
     mirrored window; see `lrnorm.local_response_norm_vjp`. Differentiable by x and g."""
     pair = _pair(x, g, "g")
-    numbers, window = numbers_and_window(x, spec, resolve_axis(axis, x.ndim))
+    numbers, window = numbers_and_window(x, spec, axis)
     return autograd.vjp(*pair, numbers, window).to(_natural(x))
 
 
-def jvp(x: Tensor, t: Tensor, spec: LRNSpec, axis: int | None = None) -> Tensor:
+def jvp(x: Tensor, t: Tensor, spec: LRNSpec, axis: Axis = None) -> Tensor:
     """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
     `lrnorm.local_response_norm_jvp`. Differentiable by x and t."""
     pair = _pair(x, t, "t")
-    numbers, window = numbers_and_window(x, spec, resolve_axis(axis, x.ndim))
+    numbers, window = numbers_and_window(x, spec, axis)
     return autograd.jvp(*pair, numbers, window).to(_natural(x))
 
 
 def parameter_gradients(
-    x: Tensor, g: Tensor, spec: LRNSpec, axis: int | None = None
+    x: Tensor, g: Tensor, spec: LRNSpec, axis: Axis = None
 ) -> dict[str, Tensor]:
     """The derivatives of sum(g * y) by scale, beta and bias: float64 tensors without axes."""
     pair = _pair(x, g, "g")
-    numbers, window = numbers_and_window(x, spec, resolve_axis(axis, x.ndim))
+    numbers, window = numbers_and_window(x, spec, axis)
     totals = autograd.parameters(*pair, numbers, window)
     return dict(zip(("scale", "beta", "bias"), totals.unbind(), strict=True))
 

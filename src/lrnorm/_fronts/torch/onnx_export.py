@@ -35,10 +35,15 @@ class _Node(torch.autograd.Function):
         return graph.op("LRN", x, **words).setType(x.type())
 
 
+def _size_of(window: Window) -> int | None:
+    """ONNX's size of a window, if it has one: along axis 1, at most one channel farther behind."""
+    before, after = window.before[0], window.after[0]
+    return before + after + 1 if window.axes == (1,) and after - before in (0, 1) else None
+
+
 def forward(x: Tensor, coefficients: Any, window: Window) -> Tensor:
     """y as one node, or as the formula where there is none."""
-    before, after, axis = window
-    sayable = axis == 1 and after - before in (0, 1) and not isinstance(coefficients, Tensor)
+    sayable = _size_of(window) is not None and not isinstance(coefficients, Tensor)
     runs = x.ndim == 4 and x.dtype is not torch.float64
     if not (sayable and runs and coefficients[0] > 0 and coefficients[1] > 0):
         return formula.forward(x, coefficients, window)
@@ -55,6 +60,6 @@ def forward(x: Tensor, coefficients: Any, window: Window) -> Tensor:
 
 
 def _attributes(coefficients: Any, window: Any) -> dict[str, Any]:
-    size = window[0] + window[1] + 1
+    size = window[0][0] + window[1][0] + 1
     scale, beta, bias = coefficients
     return {"size": size, "alpha": scale * size, "beta": beta, "bias": bias}

@@ -1,7 +1,7 @@
 """The same verbs as operators of PyTorch's library, for what sees only those: torch.compile,
 torch.export, torch.jit.trace, fake tensors, DTensor.
 
-    lrnorm::forward(x, scale, beta, bias, before, after, axis) -> y
+    lrnorm::forward(x, scale, beta, bias, before, after, axes) -> y
     lrnorm::vjp(x, g, …) -> dx
     lrnorm::jvp(x, t, …) -> dy
     lrnorm::parameters(x, g, …) -> (3,) float64, the derivatives by scale, beta, bias
@@ -47,9 +47,9 @@ def call(verb: str, *arguments: Any) -> Tensor:
 
 def _grouped(tensors: int, learned: bool, arguments: Any) -> tuple[Any, ...]:
     """An operator's flat arguments as (tensors…, coefficients, window)."""
-    *rest, before, after, axis = arguments
+    *rest, before, after, axes = arguments
     coefficients = rest[tensors] if learned else tuple(rest[tensors:])
-    return *rest[:tensors], coefficients, Window(before, after, axis)
+    return *rest[:tensors], coefficients, Window(*map(tuple, (before, after, axes)))
 
 
 def _refuse_forward_mode(verb: str) -> None:
@@ -89,7 +89,9 @@ def batched(verb: Any, in_dims: Any, *arguments: Any) -> tuple[Tensor, int]:
         t.movedim(d, 0) if d is not None else t.expand(size, *t.shape)
         for t, d in zip(tensors, in_dims, strict=False)
     ]
-    return verb(*moved, coefficients, window._replace(axis=window.axis + 1)), 0
+    return verb(
+        *moved, coefficients, window._replace(axes=tuple(axis + 1 for axis in window.axes))
+    ), 0
 
 
 def _vmap(verb: str, tensors: int, learned: bool) -> Callable[..., tuple[Tensor, int]]:
@@ -171,7 +173,7 @@ def _define(verb: str, learned: bool) -> None:
     numbers = "Tensor coefficients" if learned else "float scale, float beta, float bias"
     torch.library.define(
         name,
-        f"({operands}, {numbers}, int before, int after, int axis) -> Tensor",
+        f"({operands}, {numbers}, int[] before, int[] after, int[] axes) -> Tensor",
         tags=(torch.Tag.pt2_compliant_tag,),
     )
     tensors = operands.count("Tensor")

@@ -1,0 +1,172 @@
+// Sums of squares over boxes. Where the accuracy promised leaves room for it, squares and the first
+// sums are taken in float: five lines at most, or runs of as many lanes as a vector of doubles has,
+// four roundings in all. What follows is double, and rounding D to float is the fifth.
+#pragma once
+
+#include "box_sums.hpp"
+
+namespace lrn {
+namespace {
+
+inline vd widen_half(const float* p) { return __builtin_convertvector(load_raw<vf_half>(p), vd); }
+
+constexpr int levels_of(int lanes) { return lanes == 1 ? 0 : 1 + levels_of(lanes / 2); }
+
+template <class S>
+class BoxSquares {
+    using A = Sum<S>;
+
+public:
+    explicit BoxSquares(const BoxTile& tile)
+        : tile(tile),
+          window(tile, false),
+          n(tile.lanes),
+          pitch(round_up(n, float_lanes)),
+          length(pitch + 4 * float_lanes),
+          along_line(tile.inner_axes == 0),
+          before(along_line ? tile.lane_before : tile.narrow ? tile.inner[0].before : 0),
+          width(before + (along_line ? tile.lane_after : tile.narrow ? tile.inner[0].after : 0) + 1),
+          vectors((n - 1 + before % double_lanes) / double_lanes + 2) {}
+
+    void place(Arena& arena) {
+        window.place(arena);
+        if (!tile.narrow) return;
+        for (int l = 0; l <= levels; ++l) line[l] = arena.take<float>(length) + float_lanes;
+        zeros = arena.take<S>(pitch);
+        ends = arena.take<double>(double_lanes * vectors);
+    }
+
+    void begin() {
+        window.begin();
+        if (!tile.narrow) return;
+        for (int l = 0; l <= levels; ++l) std::memset(line[l] - float_lanes, 0, std::size_t(length) * sizeof(float));
+        std::memset(static_cast<void*>(zeros), 0, std::size_t(pitch) * sizeof(S));
+    }
+
+    void take_in(i64 j, const BoxReader<S>& x) {
+        if constexpr (sizeof(S) != 8) {
+            if (tile.narrow) {
+                if (!along_line) across_lines(j, x);
+                else if (width <= direct_width) short_line(j, x.line(j, 0));
+                else long_line(j, x.line(j, 0));
+                return;
+            }
+        }
+        window.take_in(j, [&](i64 cell) { return products<A>(x.line(j, cell), x.line(j, cell), n); });
+    }
+
+    void end(i64 j) { window.end(j); }
+    typename BoxRing<A>::Rows rows(i64 c) const { return window.rows(c); }
+
+private:
+    static constexpr int levels = levels_of(double_lanes);
+
+    // The sum of up to five squares, in a tree: get(r) is a vector of the r-th line.
+    template <int count, class Get>
+    static vf squares(Get get) {
+        const vf a = get(0), b = get(1);
+        if constexpr (count == 2) return fma(b, b, a * a);
+        const vf c = get(2);
+        if constexpr (count == 3) return fma(c, c, fma(b, b, a * a));
+        const vf d = get(3);
+        vf one = fma(c, c, a * a), other = fma(d, d, b * b);
+        if constexpr (count == 5) {
+            const vf e = get(4);
+            one = fma(e, e, one);
+        }
+        return one + other;
+    }
+
+    template <class Get>
+    void short_sums(i64 j, i64 at, Get get) {
+        const auto all_of = [taker = window.row_of(j), end = pitch, at, get](auto count) {
+            for (i64 i = 0; i < end; i += float_lanes) {
+                const Doubles sum = widen(squares<count.value>([&](int r) { return get(r, i); }));
+                put_doubles(taker, at + i, sum.low, sum.high);
+            }
+        };
+        if (width == 5) all_of(Count<5>{});
+        else if (width == 4) all_of(Count<4>{});
+        else if (width == 3) all_of(Count<3>{});
+        else all_of(Count<2>{});
+    }
+
+    template <class Taker>
+    static void put_doubles(Taker taker, i64 i, vd low, vd high) {
+        if constexpr (A::parts == 1) taker.put(i, A{low}, A{high});
+    }
+
+    static void copy(float* to, const S* x, i64 n) {
+        for (i64 i = 0; i < n; i += float_lanes) store(to + i, get(x, i, n));
+    }
+
+    LRN_LOOP void short_line(i64 j, const S* x) {
+        copy(line[0], x, n);
+        const float* from = line[0] - before;
+        short_sums(j, 0, [from](int r, i64 i) { return load(from + r + i); });
+    }
+
+    LRN_LOOP void across_lines(i64 j, const BoxReader<S>& x) {
+        struct {
+            const S* line[direct_width];
+        } around;
+        for (i64 cell = 0; cell < tile.cells; ++cell) {
+            for (i64 r = 0; r < direct_width; ++r) {
+                const i64 from = cell - before + r;
+                around.line[r] = r >= width || from < 0 || from >= tile.cells ? zeros : x.line(j, from);
+            }
+            short_sums(j, cell * pitch, [around, n = n](int r, i64 i) { return get(around.line[r], i, n); });
+        }
+    }
+
+    // As LaneSums::wide, the runs added in float.
+    LRN_LOOP void long_line(i64 j, const S* x) {
+        const i64 whole = width / double_lanes, rest = width % double_lanes, shift = before % double_lanes;
+        struct {
+            const float* line[levels + 1];
+        } sums;
+        const i64 n = this->n, end = pitch + float_lanes, behind = before / double_lanes;
+        for (int l = 0; l <= levels; ++l) {
+            float* to = line[l];
+            sums.line[l] = to;
+            if (l == 0) {
+                for (i64 i = 0; i < n; i += float_lanes) {
+                    const vf v = get(x, i, n);
+                    store(to + i, v * v);
+                }
+            } else {
+                const float* from = line[l - 1];
+                const i64 by = 1 << (l - 1);
+                for (i64 i = -float_lanes; i < end; i += float_lanes) store(to + i, load(from + i) + load(from + i + by));
+            }
+        }
+        const float* runs = sums.line[levels] - double_lanes - shift;
+        vd low{};
+        slide<Single>(
+            vectors, behind - 1, whole, pitch / double_lanes, ends,
+            [runs](i64 u) { return Single{widen_half(runs + u * double_lanes)}; },
+            [&low, sums, n, behind, whole, shift, rest, taker = window.row_of(j)](i64 v, Single sum) {
+                i64 from = (v - behind + whole) * double_lanes - shift;
+                if (from > -2 * double_lanes && from < n)
+                    for (int l = levels - 1; l >= 0; --l)
+                        if (rest & (1 << l)) {
+                            sum.sum += widen_half(sums.line[l] + from);
+                            from += 1 << l;
+                        }
+                if (v % 2 == 0) low = sum.sum;
+                else put_doubles(taker, (v - 1) * double_lanes, low, sum.sum);
+            });
+    }
+
+    const BoxTile& tile;
+    BoxWindow<A> window;
+    i64 n, pitch, length;
+    bool along_line;
+    i64 before, width, vectors;
+    float* line[levels + 1] = {};
+    S* zeros = nullptr;
+    double* ends = nullptr;
+};
+
+}  // namespace
+}  // namespace lrn
