@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -89,12 +89,7 @@ class Drawing:
             for bend in bends:
                 rows[bend.row].append(bend)
             chains.append([arrow.source, *bends, arrow.target])
-        above: dict[Key, list[Key]] = {key: [] for keys in rows for key in keys}
-        below: dict[Key, list[Key]] = {key: [] for keys in rows for key in keys}
-        for chain in chains:
-            for one, other in itertools.pairwise(chain):
-                above[other].append(one)
-                below[one].append(other)
+        above, below = _neighbours(chains, itertools.chain(*rows))
         for sweep in range(_SWEEPS):
             neighbours, order = (above, rows) if sweep % 2 == 0 else (below, rows[::-1])
             place: dict[Key, float] = {}
@@ -110,12 +105,7 @@ class Drawing:
     @cached_property
     def places(self) -> dict[Key, Point]:
         """The middle of every box and bend."""
-        above: dict[Key, list[Key]] = {key: [] for keys in self._rows for key in keys}
-        below: dict[Key, list[Key]] = {key: [] for key in above}
-        for chain in self._chains:
-            for one, other in itertools.pairwise(chain):
-                below[one].append(other)
-                above[other].append(one)
+        above, below = _neighbours(self._chains, itertools.chain(*self._rows))
         x = dict.fromkeys(above, 0.0)
         for keys in self._rows:
             x.update(_spread(keys, dict.fromkeys(keys, 0.0), self._width))
@@ -185,43 +175,35 @@ class Drawing:
         bottom = max(self.places[k].y + b.height / 2 for k, b in self.boxes.items())
         return left - _PAD, 0.0, right - left + 2 * _PAD, bottom + _PAD
 
+    def _marks(self) -> Iterator[_Curve | _Text | _Rect]:
+        """What both renderers draw, in this order."""
+        for line in self._lines:
+            yield _Curve(_controls(line))
+        for at, text in self._texts:
+            yield _Text(at, text, halo=True)
+        for key, box in self.boxes.items():
+            x, y = self.places[key]
+            corner = Point(x - box.width / 2, y - box.height / 2)
+            radius = box.height / 2 if box.kind == "port" else 4
+            yield _Rect(corner, box.width, box.height, radius, _FILLS[box.kind])
+            for i, line in enumerate(box.lines):
+                base = y + (i - (len(box.lines) - 1) / 2) * _LINE + 4
+                yield _Text(Point(x, base), line, bold=i == 0 and len(box.lines) > 1)
+
     @cached_property
     def svg(self) -> str:
         """The picture as the text of an SVG file."""
         left, top, width, height = self._frame()
-        parts = [
+        frame = f"{left:.0f} {top:.0f} {width:.0f} {height:.0f}"
+        head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-            f'viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" '
-            'font-family="sans-serif" font-size="12">',
+            f'viewBox="{frame}" font-family="sans-serif" font-size="12">\n'
             '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
-            'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
+            'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>\n'
             f'<rect x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{height:.0f}" '
-            'fill="#fff"/>',
-        ]
-        for points in self._lines:
-            path = _curve(points)
-            parts.append(f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#tip)"/>')
-        parts += [
-            f'<text x="{at.x:.1f}" y="{at.y:.1f}" text-anchor="middle" fill="#555" font-size="11" '
-            f'stroke="#fff" stroke-width="5" paint-order="stroke">{html.escape(text)}</text>'
-            for at, text in self._texts
-        ]
-        for key, box in self.boxes.items():
-            x, y = self.places[key]
-            parts.append(
-                f'<rect x="{x - box.width / 2:.1f}" y="{y - box.height / 2:.1f}" '
-                f'width="{box.width:.1f}" height="{box.height:.1f}" '
-                f'rx="{box.height / 2 if box.kind == "port" else 4:.1f}" '
-                f'fill="{_FILLS[box.kind]}" stroke="#333"/>'
-            )
-            for i, line in enumerate(box.lines):
-                at = y + (i - (len(box.lines) - 1) / 2) * _LINE + 4
-                weight = ' font-weight="bold"' if i == 0 and len(box.lines) > 1 else ""
-                parts.append(
-                    f'<text x="{x:.1f}" y="{at:.1f}" text-anchor="middle"{weight}>'
-                    f"{html.escape(line)}</text>"
-                )
-        return "\n".join([*parts, "</svg>\n"])
+            'fill="#fff"/>'
+        )
+        return "\n".join([head, *(mark.svg() for mark in self._marks()), "</svg>\n"])
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -234,58 +216,97 @@ class Drawing:
         elif path.suffix == ".png":
             self._save_png(path)
         else:
-            raise ParameterError(
-                f"a drawing is written as .svg or .png, got {path.name!r}. "
-                f"Write for example {path.stem}.svg."
-            )
+            way_out = f"Write for example {path.stem}.svg."
+            rule = "is written as .svg or .png"
+            raise ParameterError("a drawing", rule, value=path.name, way_out=way_out)
 
     def _save_png(self, path: FilePath) -> None:
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
-            from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-            from matplotlib.path import Path
         except ImportError as error:
             raise MissingDependencyError(
-                "a drawing as .png needs matplotlib: pip install 'lrnorm[plot]', or write .svg."
+                "a drawing as .png",
+                "needs matplotlib",
+                way_out="pip install 'lrnorm[plot]', or write .svg.",
             ) from error
         left, top, width, height = self._frame()
         figure = Figure((width / 72, height / 72), dpi=144)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(left, left + width), ylim=(top + height, top))
         axes.set_axis_off()
-        for corners in self._lines:
-            points = _controls(corners)
-            codes = [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)]
-            arrow = FancyArrowPatch(
-                path=Path(points, codes), arrowstyle="-|>", mutation_scale=8, color="#555555"
-            )
-            axes.add_patch(arrow)
-        for at, text in self._texts:
-            halo = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-            words: dict[str, Any] = {
-                "size": 9,
-                "color": "#555555",
-                "ha": "center",
-                "va": "baseline",
-            }
-            axes.text(at.x, at.y, text, bbox=halo, **words)
-        for key, box in self.boxes.items():
-            x, y = self.places[key]
-            round_by = box.height / 2 if box.kind == "port" else 4
-            patch = FancyBboxPatch(
-                (x - box.width / 2, y - box.height / 2),
-                box.width,
-                box.height,
-                boxstyle=f"round,pad=0,rounding_size={round_by}",
-                facecolor=_FILLS[box.kind],
-                edgecolor="#333333",
-            )
-            axes.add_patch(patch)
-            for i, line in enumerate(box.lines):
-                base = y + (i - (len(box.lines) - 1) / 2) * _LINE + 4
-                bold = "bold" if i == 0 and len(box.lines) > 1 else "normal"
-                axes.text(x, base, line, size=9, ha="center", va="baseline", weight=bold)
+        for mark in self._marks():
+            mark.draw(axes)
         FigureCanvasAgg(figure).print_png(str(path))  # type: ignore[no-untyped-call]
+
+
+class _Curve(NamedTuple):
+    """An arrow, as the control points of a Bézier curve."""
+
+    points: list[Point]
+
+    def svg(self) -> str:
+        first, *rest = (f"{p.x:.1f} {p.y:.1f}" for p in self.points)
+        path = f"M{first}C{' '.join(rest)}"
+        return f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#tip)"/>'
+
+    def draw(self, axes: Any) -> None:
+        from matplotlib.patches import FancyArrowPatch
+        from matplotlib.path import Path
+
+        path = Path(self.points, [Path.MOVETO, *[Path.CURVE4] * (len(self.points) - 1)])
+        style = {"arrowstyle": "-|>", "mutation_scale": 8, "color": "#555"}
+        axes.add_patch(FancyArrowPatch(path=path, **style))
+
+
+class _Text(NamedTuple):
+    """A line of text above a base line, centred; on an arrow with a halo."""
+
+    at: Point
+    text: str
+    bold: bool = False
+    halo: bool = False
+
+    def svg(self) -> str:
+        style = ' font-weight="bold"' if self.bold else ""
+        if self.halo:
+            style += ' fill="#555" font-size="11" stroke="#fff" stroke-width="5"'
+            style += ' paint-order="stroke"'
+        place = f'x="{self.at.x:.1f}" y="{self.at.y:.1f}"'
+        return f'<text {place} text-anchor="middle"{style}>{html.escape(self.text)}</text>'
+
+    def draw(self, axes: Any) -> None:
+        style: dict[str, Any] = {"size": 9, "ha": "center", "va": "baseline"}
+        style["weight"] = "bold" if self.bold else "normal"
+        if self.halo:
+            style |= {
+                "color": "#555",
+                "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},
+            }
+        axes.text(*self.at, self.text, **style)
+
+
+class _Rect(NamedTuple):
+    """A box with round corners."""
+
+    corner: Point
+    width: float
+    height: float
+    radius: float
+    fill: str
+
+    def svg(self) -> str:
+        return (
+            f'<rect x="{self.corner.x:.1f}" y="{self.corner.y:.1f}" width="{self.width:.1f}" '
+            f'height="{self.height:.1f}" rx="{self.radius:.1f}" fill="{self.fill}" stroke="#333"/>'
+        )
+
+    def draw(self, axes: Any) -> None:
+        from matplotlib.patches import FancyBboxPatch
+
+        style = f"round,pad=0,rounding_size={self.radius}"
+        box = FancyBboxPatch(self.corner, self.width, self.height, boxstyle=style)
+        box.set(facecolor=self.fill, edgecolor="#333")
+        axes.add_patch(box)
 
 
 def _room(text: str) -> float:
@@ -317,6 +338,19 @@ def _depths(boxes: Iterable[Key], arrows: Iterable[Arrow]) -> dict[Key, int]:
         if not before[key] and after:
             depth[key] = min(after) - 1
     return {key: depth[key] for key in before}
+
+
+def _neighbours(
+    chains: Iterable[list[Key]], keys: Iterable[Key]
+) -> tuple[dict[Key, list[Key]], dict[Key, list[Key]]]:
+    """Of each box and bend those above and those below that an arrow connects it with."""
+    above: dict[Key, list[Key]] = {key: [] for key in keys}
+    below: dict[Key, list[Key]] = {key: [] for key in above}
+    for chain in chains:
+        for one, other in itertools.pairwise(chain):
+            below[one].append(other)
+            above[other].append(one)
+    return above, below
 
 
 def _mean(values: list[float], otherwise: float) -> float:
@@ -354,9 +388,3 @@ def _controls(points: list[Point]) -> list[Point]:
         bend = (other.y - one.y) * 0.45
         controls += [one._replace(y=one.y + bend), other._replace(y=other.y - bend), other]
     return controls
-
-
-def _curve(points: list[Point]) -> str:
-    first, *rest = _controls(points)
-    text = " ".join(f"{p.x:.1f} {p.y:.1f}" for p in rest)
-    return f"M{first.x:.1f} {first.y:.1f}C{text}"
