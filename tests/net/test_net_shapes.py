@@ -191,5 +191,5 @@ def test_shapes_of_several_ports_are_a_mapping():
 )
 def test_a_wrong_word_in_making_a_net_says_which_is_right(word, hint):
     for kind in (NetChain, NetGraph):
-        with pytest.raises(TypeError, match=rf"Net\w+\(\) has no argument '{word}': .*{hint}"):
+        with pytest.raises(TypeError, match=rf"(?i)Net\w+\(\) has no argument '{word}'.*{hint}"):
             kind({"a": Layer()}, **{word: (5, 2, 3)})

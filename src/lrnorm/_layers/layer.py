@@ -29,8 +29,10 @@ UNKNOWN: Shape = (None, None, None)
 _SIZES = "expects three sizes (channels, height, width), None for an unknown one"
 
 # What the function takes and a layer has no need of: the way there.
-_AXIS = "a layer's channels come first. For others: lrnorm.local_response_norm(x, axis={value!r})"
-_SPEC = "write channel_window_size=(before, after), alpha=scale * (before + after + 1)"
+_AXIS = (
+    "The channels of a layer come first. For others: lrnorm.local_response_norm(x, axis={value!r})"
+)
+_SPEC = "Write channel_window_size=(before, after), alpha=scale * (before + after + 1)"
 _ELSEWHERE = {
     **dict.fromkeys(("axis", "dim", "channel_axis"), _AXIS),
     **dict.fromkeys(("spec", "scale", "before", "after"), _SPEC),

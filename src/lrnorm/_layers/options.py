@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lrnorm._function.foreign_names import explain_foreign
+from lrnorm._function.foreign_names import explain_foreign, unknown_parameter
 from lrnorm._layers.devices import gpu_number
 from lrnorm._layers.facts import snake_case
 from lrnorm._spec.errors import KindError, ParameterError
@@ -79,16 +79,16 @@ def explain_option(
     ours = snake_case(word)
     owner = "net" if function.lower().startswith("net") else "layer"
     if ours in known:
-        hint = f"write {ours}={value!r}"
+        way_out = f"Write {ours}={value!r}"
     elif ours in fixed:
-        hint = f"it is fixed when the {owner} is made, {owner}.replace({ours}={value!r})"
+        way_out = f"It is fixed when the {owner} is made: {owner}.replace({ours}={value!r})"
     elif ours in EVALUATION_OPTIONS:
-        hint = f"it belongs to an evaluation, {owner}(x, {ours}={value!r})"
+        way_out = f"It belongs to an evaluation: {owner}(x, {ours}={value!r})"
     elif word in elsewhere:
-        hint = elsewhere[word].format(value=value)
+        way_out = elsewhere[word].format(value=value)
     else:
         return explain_foreign(function, words, known)
-    return KindError(f"{function}() has no argument {word!r}: {hint}")
+    return unknown_parameter(function, word, value, way_out)
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str | None, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A model's graph cut at its LRN nodes: what each piece holds, takes and gives."""
+"""A model's graph, cut at its LRN nodes into pieces with inputs and outputs."""
 
 from __future__ import annotations
 
@@ -74,8 +74,9 @@ def cut(model: ModelProto) -> Cut:
         for name in filter(None, node.input):
             if name not in level and name not in constants:
                 raise ParameterError(
-                    f"node {label(node)!r} ({node.op_type}) reads {name!r}, which nothing before "
-                    "it gives. onnx.checker.check_model(model) tells all that is wrong."
+                    f"node {label(node)!r} ({node.op_type})",
+                    f"reads {name!r}, which nothing before it gives",
+                    way_out="onnx.checker.check_model(model) tells all that is wrong.",
                 )
         results = list(filter(None, node.output))
         # A graph inside may give a value the name of one that comes later.
@@ -127,8 +128,9 @@ def _inlined(model: ModelProto) -> tuple[ModelProto, dict[str, tuple[str, LRNSpe
         outer = {id(node) for node in own}
         path = next(p for p, found in lrn_nodes(model).items() if id(found.node) not in outer)
         raise ParameterError(
-            f"the LRN {path} stands in a graph inside a node (If, Loop, Scan), where a net cannot "
-            "reach it. Export the model without that node, or run it whole with onnxruntime."
+            f"the LRN {path}",
+            "stands in a graph inside a node (If, Loop, Scan), where a net cannot reach it",
+            way_out="Export the model without that node, or run it whole with onnxruntime.",
         )
     found = zip(named, lrn_nodes(model).values(), strict=True)
     return model, {

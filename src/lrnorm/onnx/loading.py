@@ -61,8 +61,10 @@ def load(model: Model, *, intra_op_num_threads: int | None = None) -> NetGraph:
     threads = intra_op_num_threads
     if threads is not None and not (is_integer(threads) and threads >= 0):
         raise (ParameterError if is_integer(threads) else KindError)(
-            f"intra_op_num_threads must be an integer of at least 0, or None, got {threads!r}. "
-            "0 is ONNX Runtime's own choice, None as many as lrnorm uses."
+            "intra_op_num_threads",
+            "must be an integer of at least 0, or None",
+            value=threads,
+            way_out="0 is ONNX Runtime's own choice, None as many as lrnorm uses.",
         )
     whole, folder = copied(model)
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else "the model"
@@ -70,8 +72,9 @@ def load(model: Model, *, intra_op_num_threads: int | None = None) -> NetGraph:
         whole = with_data(whole, model, folder)
     elif any(map(uses_external_data, whole.graph.initializer)):
         raise FileError(
-            f"{name} keeps data in other files, which are not known of a ModelProto or bytes. "
-            "Give the path: lrnorm.onnx.load(path)."
+            name,
+            "keeps data in other files, which are not known of a ModelProto or bytes",
+            way_out="Give the path: lrnorm.onnx.load(path).",
         )
     try:
         return _Builder(cut(whole), folder, threads).net()
@@ -80,7 +83,7 @@ def load(model: Model, *, intra_op_num_threads: int | None = None) -> NetGraph:
 
 
 class _Builder:
-    """Makes the sessions level by level: types and sizes at a cut are told by those before it."""
+    """Makes the sessions level by level; earlier ones know the types and sizes at a cut."""
 
     def __init__(self, parts: Cut, folder: str, threads: int | None) -> None:
         self.parts, self.folder, self.threads = parts, folder, threads
@@ -147,8 +150,8 @@ class _Builder:
             except Exception as error:
                 kinds = ", ".join(dict.fromkeys(node.op_type for node in level.nodes))
                 raise FileError(
-                    f"ONNX Runtime refuses the part with {kinds}: {' '.join(str(error).split())} "
-                    "onnx.checker.check_model(model) tells whether the model is at fault."
+                    f"ONNX Runtime refuses the part with {kinds}: {' '.join(str(error).split())}",
+                    way_out="onnx.checker.check_model(model) tells whether the model is at fault.",
                 ) from error
             for value in session.get_outputs():
                 sizes = tuple(value.shape) or self.inferred.sizes(value.name)
@@ -219,8 +222,9 @@ def _value(name: str, kind: str, sizes: Sizes | None) -> Value:
     """What ONNX Runtime says of a value."""
     if kind not in TYPES:
         raise ParameterError(
-            f"{name!r} is a {kind}, and only tensors of types that NumPy has can "
-            "be a port or lead to an LRN and past it. Run the model with onnxruntime."
+            f"{name!r} is a {kind}, and only tensors of types that NumPy has can be a port or lead "
+            "to an LRN and past it",
+            way_out="Run the model with onnxruntime.",
         )
     return Value(name, TYPES[kind], sizes)
 

@@ -53,7 +53,9 @@ def session_of(model: bytes, threads: int | None) -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingDependencyError(
-            "lrnorm.onnx.load needs the package onnxruntime: pip install 'lrnorm[onnx]'."
+            "lrnorm.onnx.load",
+            "needs the package onnxruntime",
+            way_out="pip install 'lrnorm[onnx]'.",
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception, not as a log besides
@@ -136,16 +138,21 @@ class OnnxSegment:
         if self.batch is not None and counts - {self.batch}:
             got = f"a batch of {max(counts)}" if batched else "one example"
             raise ShapeError(
-                f"the model is fixed to batches of {self.batch}, got {got}. Feed a batch of "
-                f"{self.batch}, or export the model with a batch of any length."
+                "the model",
+                f"is fixed to batches of {self.batch}",
+                got=got,
+                way_out=f"Feed a batch of {self.batch}, or export the model with a batch of any "
+                "length.",
             )
         results = self.session.run([value.name for value in self.outputs], feed)
         for i, value in enumerate(self.outputs):
             if value.batched and counts and results[i].shape[:1] != (max(counts),):
                 raise ShapeError(
-                    f"{value.name!r} should hold one example for each of the batch of "
-                    f"{max(counts)} that the model was fed, got the shape {results[i].shape}. "
-                    "Declare its shape in the model, or run the model with onnxruntime."
+                    repr(value.name),
+                    f"should hold one example for each of the batch of {max(counts)} that the "
+                    "model was fed",
+                    got=f"the shape {results[i].shape}",
+                    way_out="Declare its shape in the model, or run the model with onnxruntime.",
                 )
             if value.batched and not batched:
                 results[i] = results[i][0]
@@ -158,7 +165,9 @@ class OnnxSegment:
         shapes = list(map(example_of, self.outputs))
         if not all(map(is_known, shapes)):
             raise ShapeError(
-                "an empty batch tells no sizes, and the model leaves some open. Feed an example."
+                "an empty batch",
+                "has no sizes, and the model leaves some open",
+                way_out="Feed an example.",
             )
         pairs = zip(shapes, self.outputs, strict=True)
         return [np.empty((0, *shape), value.dtype) for shape, value in pairs]  # type: ignore[misc]
@@ -177,8 +186,10 @@ def _fitted(value: Value, array: Any) -> Any:
     array = np.asarray(array)
     if not np.can_cast(array.dtype, value.dtype, "same_kind"):
         raise KindError(
-            f"{value.name!r} takes {value.dtype}, got {array.dtype}. "
-            f"Convert it first: x.astype({value.dtype!r})."
+            repr(value.name),
+            f"takes {value.dtype}",
+            got=str(array.dtype),
+            way_out=f"Convert it first: x.astype({value.dtype!r}).",
         )
     return np.ascontiguousarray(array, value.dtype).reshape(array.shape)
 
@@ -236,6 +247,8 @@ class SegmentNode(Node):
 
     def vjp(self, values: Sequence[Any], grads: Sequence[Any], run: Run) -> tuple[Any, ...]:
         raise KindError(
-            "ONNX Runtime computes no gradients. Build the net of layers that have one, or feed "
-            "tensors without one: x.detach()."
+            "ONNX Runtime",
+            "computes no gradients",
+            way_out="Build the net of layers that have one, or feed tensors without one: "
+            "x.detach().",
         )
