@@ -305,9 +305,9 @@ def test_options_pass_down():
         net(x, target_device="GPU")
     with pytest.raises(ParameterError, match="batch_size must be a positive integer"):
         net(x, batch_size=0)
-    with pytest.raises(KindError, match="write batch_size=3"):
+    with pytest.raises(KindError, match="Write batch_size=3"):
         net(x, BatchSize=3)
-    with pytest.raises(KindError, match=r"fixed when the net is made, net\.replace\(input="):
+    with pytest.raises(KindError, match=r"fixed when the net is made: net\.replace\(input="):
         net(x, input=(5, 2, 3))
 
 

@@ -254,7 +254,7 @@ class _Curve(NamedTuple):
         from matplotlib.path import Path
 
         path = Path(self.points, [Path.MOVETO, *[Path.CURVE4] * (len(self.points) - 1)])
-        style = {"arrowstyle": "-|>", "mutation_scale": 8, "color": "#555"}
+        style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "color": "#555"}
         axes.add_patch(FancyArrowPatch(path=path, **style))
 
 
