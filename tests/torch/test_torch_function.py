@@ -217,13 +217,13 @@ def test_tensors_give_the_bits_of_arrays(
             lambda x: x.numpy(),
             KindError,
             "input must be a torch.Tensor, got numpy.ndarray. "
-            "For other arrays: lrnorm.local_response_norm.",
+            "For other arrays call lrnorm.local_response_norm.",
         ),
         (lambda x: x.to(torch.complex64), KindError, "got torch.complex64. Normalize the real"),
         (
             lambda x: x.to(torch.float8_e4m3fn),
             KindError,
-            "got torch.float8_e4m3fn. Convert it first, for example input.float().",
+            "got torch.float8_e4m3fn. Convert it first, for example with input.float().",
         ),
         (
             lambda x: x.to_sparse(),

@@ -71,11 +71,12 @@ def check_out_dtype(out: Any, dtype: Any, way_out: str = "") -> None:
 def check_places(out: Any, strides: tuple[int, ...], item: int, overlaps: bool, noun: str) -> None:
     """Every element of `out` has memory of its own, and x has none of it."""
     if not has_own_places(strides, out.shape, item):
+        shared = "a broadcast array" if noun == "array" else "an expanded tensor"
         raise OutputError(
             "out",
             "must have a place of its own for every element",
             value=strides,
-            got=f"a broadcast {noun} or a view that overlaps itself, with strides {strides}",
+            got=f"{shared} or a view that overlaps itself, with strides {strides}",
             way_out=f"Leave it out for a new {noun}.",
         )
     if overlaps:

@@ -35,8 +35,11 @@ def _warn() -> None:
     """Once in a process, at the first array."""
     if not hasattr(np, "astype"):
         raise MissingDependencyError(
-            f"lrnorm needs its compiled core ({reason}), or NumPy 2 in its place, got NumPy "
-            f"{np.__version__}. Run pip install 'numpy>=2'."
+            "lrnorm",
+            f"needs its compiled core ({reason}), or NumPy 2 in its place",
+            value=np.__version__,
+            got=f"NumPy {np.__version__}",
+            way_out="Run pip install 'numpy>=2'.",
         )
     warnings.warn(
         f"lrnorm computes with NumPy, many times slower, because its compiled core is missing "

@@ -13,7 +13,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
-_NOTHING: Any = object()
+_NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "<nothing>"})()
 
 
 class LRNormError(Exception):
@@ -73,12 +73,11 @@ class LRNormError(Exception):
         return self._changed(where=(place, *self.where))
 
     def about(self, subject: str, *, instead_of: str = "x") -> Self:
-        """The same error about `subject`, where it speaks of `instead_of`; else found there."""
-        if self.where:
+        """The same error with `subject` in place of `instead_of`; an error of another subject, or
+        one found somewhere already, is found in `subject`."""
+        if self.where or self.subject != instead_of:
             return self.at(subject)
-        if not self.rule and self.subject.startswith(f"{instead_of} "):  # a text not yet in parts
-            return self._changed(subject=subject + self.subject.removeprefix(instead_of))
-        return self._changed(subject=subject) if self.subject == instead_of else self.at(subject)
+        return self._changed(subject=subject)
 
     def advising(self, way_out: str) -> Self:
         """The same error with another way out."""

@@ -4,6 +4,6 @@ read("torch", size=5, alpha=1e-4, …)  → LRNSpec        write("tensorflow", s
 """
 
 from lrnorm.conventions.runtime_table import runtimes
-from lrnorm.conventions.translation import call, convert, describe, names, read, write
+from lrnorm.conventions.translation import Description, call, convert, describe, names, read, write
 
-__all__ = ["call", "convert", "describe", "names", "read", "runtimes", "write"]
+__all__ = ["Description", "call", "convert", "describe", "names", "read", "runtimes", "write"]

@@ -9,14 +9,12 @@ and `find` swap them in models that are already there. Tensors may also go strai
 
 from typing import TYPE_CHECKING, Any
 
-from lrnorm._spec.errors import MissingDependencyError
+from lrnorm._spec.errors import missing
 
 try:
     import torch as torch
 except ImportError as error:
-    raise MissingDependencyError(
-        "lrnorm.torch needs PyTorch: pip install 'lrnorm[torch]'."
-    ) from error
+    raise missing("lrnorm.torch", "PyTorch", "'lrnorm[torch]'") from error
 
 from lrnorm.torch.functional import local_response_norm
 from lrnorm.torch.modules import LocalResponseNorm, LocalResponseNormalizationLayer

@@ -191,10 +191,8 @@ def layer_response_norm(
         expected is not None and expected != size
         for expected, size in zip(ports, shape[-3:], strict=True)
     ):
-        raise ShapeError(
-            f"port 'Input' expects (channels, height, width) = {ports}, or a batch of them, "
-            f"got {shape}."
-        )
+        rule = f"expects (channels, height, width) = {ports}, or a batch of them"
+        raise ShapeError("port 'Input'", rule, value=shape)
     size = channel_window_size
     before, after = size if isinstance(size, tuple) else (size, size)
     coefficients = coefficients_of(before + after + 1, alpha, beta, bias, "bias")
@@ -205,8 +203,11 @@ def check_input(x: Any) -> None:
     check_tensor(x, "input")
     if x.ndim < 3:
         raise ShapeError(
-            f"input must be (batch, channels, …) of rank 3 or more, got shape {tuple(x.shape)}. "
-            "For other ranks: lrnorm.local_response_norm(x, axis=…)."
+            "input",
+            "must be (batch, channels, …) of rank 3 or more",
+            value=tuple(x.shape),
+            got=f"shape {tuple(x.shape)}",
+            way_out="For other ranks: lrnorm.local_response_norm(x, axis=…).",
         )
 
 
@@ -214,10 +215,8 @@ def window_of(size: Any) -> Window:
     """PyTorch's window of that width, along axis 1."""
     if isinstance(size, bool) or not isinstance(size, (int, numbers.Integral)) or size < 1:
         error = ParameterError if isinstance(size, numbers.Real) else KindError
-        raise error(
-            f"size must be a positive integer, got {size!r}. It is the width of the window: "
-            "5 averages over 5 channels."
-        )
+        way_out = "It is the width of the window: 5 averages over 5 channels."
+        raise error("size", "must be a positive integer", value=size, way_out=way_out)
     size = int(size)
     return Window((size // 2,), ((size - 1) // 2,), (1,))
 
@@ -228,17 +227,16 @@ def _number(name: str, value: Any) -> Any:
         # While torch.jit.trace looks on, sizes are tensors, and a comparison is a warning.
         whole = torch.jit._trace.is_tracing() or value.numel() == 1  # type: ignore[no-untyped-call]
         if not (whole and value.is_floating_point()):
-            raise ParameterError(
-                f"{name} must be a number or a floating-point tensor of one element, got "
-                f"{value.dtype} of shape {tuple(value.shape)}."
-            )
+            rule, shape = "must be a number or a floating-point tensor of one element", value.shape
+            got = f"{value.dtype} of shape {tuple(shape)}"
+            raise ParameterError(name, rule, value=tuple(shape), got=got)
         return value
     if type(value) is not float:
         if isinstance(value, (bool, str)) or not isinstance(value, (int, numbers.Real)):
-            raise KindError(f"{name} must be a number or a tensor of one element, got {value!r}.")
+            raise KindError(name, "must be a number or a tensor of one element", value=value)
         value = float(value)
     if not -math.inf < value < math.inf:  # Dynamo cannot trace math.isfinite of a symbol
-        raise ParameterError(f"{name} must be finite, got {value!r}.")
+        raise ParameterError(name, "must be finite", value=value)
     return value
 
 

@@ -39,7 +39,7 @@ _NAMES = {name: getattr(torch, name) for name in FLOATS}
 def check_tensor(x: Any, name: str) -> None:
     """A dense tensor of a dtype that the kernels compute in, or of integers."""
     if not isinstance(x, Tensor):
-        way_out = "For other arrays, call lrnorm.local_response_norm."
+        way_out = "For other arrays call lrnorm.local_response_norm."
         raise wrong_kind(name, "must be a torch.Tensor", x, way_out)
     if x.dtype not in _FLOATS and x.dtype not in _WHOLE:
         raise wrong_dtype(name, x.dtype, is_complex=x.is_complex(), conversion=f"{name}.float()")

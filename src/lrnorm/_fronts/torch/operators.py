@@ -35,8 +35,8 @@ _TENSORS = {
 def call(verb: str, *arguments: Any) -> Tensor:
     """The operator for (tensors…, coefficients, window)."""
     *tensors, coefficients, window = arguments
-    if type(tensors[0]).__name__ == "DTensor":  # torch.distributed is there, then
-        pass
+    if type(tensors[0]).__name__ == "DTensor":  # torch.distributed is loaded, then
+        import lrnorm._fronts.torch.dtensor  # noqa: F401  registers the rules
     result: Tensor
     if isinstance(coefficients, Tensor):
         result = getattr(torch.ops.lrnorm, f"learned_{verb}")(*tensors, coefficients, *window)
@@ -57,9 +57,10 @@ def _refuse_forward_mode(verb: str) -> None:
     which takes care of them, they are switched off."""
     if forward_ad._current_level >= 0 and torch._C._is_fwd_grad_enabled():
         raise KindError(
-            f"the operator lrnorm::{verb}, which exported and traced models call, has no "
-            "forward-mode derivative. Differentiate lrnorm.torch.local_response_norm or the "
-            "module that was exported."
+            f"the operator lrnorm::{verb}, which exported and traced models call,",
+            "has no forward-mode derivative",
+            way_out="Differentiate lrnorm.torch.local_response_norm or the module that was "
+            "exported.",
         )
 
 
