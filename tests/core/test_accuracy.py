@@ -32,7 +32,9 @@ DERIVATIVE_BOUND = 8.0
 
 
 def check_forward(dtype: np.dtype[Any], width: int, beta: float, pixels: int) -> None:
+    """`pixels` of 24 channels; of more channels as many elements."""
     channels = width + 20 if width > 30 else 24
+    pixels = max(17, pixels * 24 // channels)
     for name, x in inputs(dtype, channels, pixels, seed=width).items():
         for scale, bias in COEFFICIENTS:
             spec = LRNSpec(scale / width, beta, bias, *ends(width))
@@ -62,15 +64,19 @@ def test_where_short_windows_round_worst(beta: float) -> None:
         assert worst <= forward_bound(x.dtype, beta), spec
 
 
+# Each power with a chain of its own, and two of the general one; windows added afresh, at both
+# sides of the limit, and in blocks.
 @pytest.mark.slow
-@pytest.mark.parametrize("beta", [0.1, 0.25, 0.3, 0.5, 0.6, 0.75, 0.9, 1.0, 1.5, 2.0, 3.0])
-@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 8, 15, 63, 255])
+@pytest.mark.parametrize("beta", [0.25, 0.5, 0.6, 0.75, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("width", [1, 3, 5, 6, 8, 12, 255])
 def test_forward_over_many_elements(dtype: Any, width: int, beta: float) -> None:
     check_forward(dtype, width, beta, pixels=2000)
 
 
 def check_derivatives(dtype: np.dtype[Any], width: int, beta: float, pixels: int) -> None:
+    """`pixels` of 24 channels; of more channels as many elements."""
     channels = width + 20 if width > 30 else 24
+    pixels = max(17, pixels * 24 // channels)
     others = inputs(dtype, channels, pixels, seed=1000 + width)
     for name, x in inputs(dtype, channels, pixels, seed=width).items():
         g = others[name] if name in ("by pixel", "by element", "sparse") else others["normal"]
@@ -92,8 +98,8 @@ def test_derivatives_are_within_their_bound(dtype: Any, width: int, beta: float)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("beta", [0.1, 0.25, 0.5, 0.6, 0.75, 1.0, 2.0, 3.0])
-@pytest.mark.parametrize("width", [1, 2, 3, 5, 6, 15, 255])
+@pytest.mark.parametrize("beta", [0.25, 0.5, 0.6, 0.75, 1.0, 2.0])
+@pytest.mark.parametrize("width", [2, 5, 6, 255])
 def test_derivatives_over_many_elements(dtype: Any, width: int, beta: float) -> None:
     check_derivatives(dtype, width, beta, pixels=500)
 

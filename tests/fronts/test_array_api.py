@@ -10,7 +10,8 @@ from typing import Any
 import exact
 import numpy as np
 import pytest
-from strict import SPEC, numpy_of, refusal, sample, strict, xp
+from refusals import refusal
+from strict import SPEC, numpy_of, sample, strict, xp
 
 import lrnorm
 from lrnorm import KindError, LRNormError, LRNSpec, OutputError, ShapeError, array_api

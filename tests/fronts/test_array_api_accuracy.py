@@ -13,7 +13,8 @@ import exact
 import ml_dtypes
 import numpy as np
 import pytest
-from strict import DEVICES, SPEC, numpy_of, refusal, sample, strict, xp
+from refusals import refusal
+from strict import DEVICES, SPEC, numpy_of, sample, strict, xp
 
 import lrnorm
 from lrnorm import LRNSpec, ParameterError, array_api

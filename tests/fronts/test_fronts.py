@@ -4,7 +4,6 @@ and device that came in. A kind of array is one row of FRONTS."""
 from __future__ import annotations
 
 import functools
-import re
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from layouts import LAYOUTS
+from refusals import refusal
 from tolerances import assert_close, for_forward
 
 import lrnorm
@@ -314,10 +314,6 @@ def test_nan_stays_in_its_window(front: Front) -> None:
 
 
 # Errors
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    return pytest.raises(kind, match="^" + re.escape(text))
 
 
 X = np.arange(14.0, dtype=np.float32).reshape(7, 2)

@@ -10,6 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from refusals import refusal
 
 import lrnorm
 from lrnorm import KindError, LRNormError, LRNSpec, ParameterError, ShapeError
@@ -33,10 +34,6 @@ WORDS: dict[str, Any] = {
     "bias": 1.1,
     "channel_window_size": (2, 1),
 }
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    return pytest.raises(kind, match=re.escape(text))
 
 
 # The numbers

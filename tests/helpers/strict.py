@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lrnorm import LRNormError, LRNSpec
+from lrnorm import LRNSpec
 
 xp: Any = pytest.importorskip("array_api_strict")
 
@@ -26,7 +25,3 @@ def numpy_of(x: Any) -> Any:
 
 def sample(*shape: int, seed: int = 0, dtype: str = "float64") -> Any:
     return (np.random.default_rng(seed).normal(size=shape) * 1.5).astype(dtype)
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    return pytest.raises(kind, match=re.escape(text))

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import exact
 import numpy as np
 import pytest
+from refusals import refusal
 from tolerances import assert_close, for_forward
 
 import lrnorm
-from lrnorm import KindError, LRNormError, LRNSpec, ParameterError, ShapeError
+from lrnorm import KindError, LRNSpec, ParameterError, ShapeError
 from lrnorm._spec import reference as reference
 
 jax = pytest.importorskip("jax")
@@ -32,10 +32,6 @@ VERBS = {
 }
 SPEC = LRNSpec(0.3, 0.75, 1.1, 2, 1)
 FLOATS = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    return pytest.raises(kind, match=re.escape(text))
 
 
 def expectations(x: Any, g: Any, spec: LRNSpec, axis: int) -> dict[str, tuple[Any, Any, str]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refusal
 from tolerances import assert_close, for_forward
 
 import lrnorm
@@ -39,10 +40,6 @@ def sample(*shape: int, seed: int = 0, dtype: str = "float32") -> Any:
 
 def numpy_of(tensor: Any) -> Any:
     return np.asarray(keras.ops.convert_to_numpy(tensor))
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    return pytest.raises(kind, match=re.escape(text))
 
 
 def _torch_gradient(total: Callable[[Any], Any], x: Any) -> Any:

@@ -13,17 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refusal
 
 import lrnorm
 from lrnorm import KindError, LRNormError, LRNSpec, ParameterError
 from lrnorm._spec.spec import spec_from_keywords, window_ends
 
 SPEC = LRNSpec(scale=0.25, beta=0.75, bias=1.5, before=2, after=1)
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    """The whole message, as it stands."""
-    return pytest.raises(kind, match=f"^{re.escape(text)}$")
 
 
 # A value

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refusal
 
 import lrnorm
-from lrnorm import KindError, LRNormError, LRNSpec, OutputError, ShapeError
+from lrnorm import KindError, LRNSpec, OutputError, ShapeError
 from lrnorm._spec import reference as reference
 
 torch = pytest.importorskip("torch")
@@ -24,10 +24,6 @@ vjp = lrnorm.local_response_norm_vjp
 jvp = lrnorm.local_response_norm_jvp
 
 SPEC = LRNSpec(0.3, 0.75, 1.1, 2, 1)
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    return pytest.raises(kind, match=re.escape(text))
 
 
 def test_axis_left_out_is_that_of_the_channels() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refusal
 from tolerances import assert_close, for_forward
 
 import lrnorm
-from lrnorm import KindError, LRNormError, LRNSpec, ParameterError, ShapeError
+from lrnorm import KindError, LRNSpec, ParameterError, ShapeError
 from lrnorm._spec import reference as reference
 
 torch = pytest.importorskip("torch")
@@ -31,10 +31,6 @@ jvp = lrnorm.local_response_norm_jvp
 
 SPEC = LRNSpec(0.3, 0.75, 1.1, 2, 1)
 NUMBERS = {"alpha": 1.3, "beta": 0.6, "k": 1.2}
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    return pytest.raises(kind, match=re.escape(text))
 
 
 # Values

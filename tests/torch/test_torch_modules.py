@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refusal
 
 import lrnorm
-from lrnorm import KindError, LRNormError, LRNSpec, ParameterError, ShapeError
+from lrnorm import KindError, LRNSpec, ParameterError, ShapeError
 
 torch = pytest.importorskip("torch")
 
@@ -24,10 +25,6 @@ import lrnorm.torch  # noqa: E402
 
 LocalResponseNorm = lrnorm.torch.LocalResponseNorm
 Layer = lrnorm.torch.LocalResponseNormalizationLayer
-
-
-def refusal(kind: type[LRNormError], text: str) -> Any:
-    return pytest.raises(kind, match=re.escape(text))
 
 
 def sample(*shape: int) -> Any:
