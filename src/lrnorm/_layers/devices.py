@@ -1,4 +1,4 @@
-"""Where an evaluation is computed: on a GPU, PyTorch takes the arrays there and back."""
+"""Target devices: PyTorch moves arrays to a GPU and results back."""
 
 from __future__ import annotations
 

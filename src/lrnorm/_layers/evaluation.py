@@ -1,7 +1,7 @@
 """The evaluator of layers and nets: ports, examples, batches, lists and pieces.
 
 What is fed becomes one operand for each port; a list of examples is computed one by one, and an
-array is told apart as one example or a batch by its rank.
+array is one example or a batch by its rank.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Verb = Callable[..., Any]
 
 
 class Run(NamedTuple):
-    """What holds for one evaluation."""
+    """Settings of one evaluation."""
 
     training: bool | None = False  # None leaves each layer as it is
     seed: int | str | None = None
@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
 
 class Operand(NamedTuple):
-    """What is fed to a port: the input, or what goes along with it through a derivative."""
+    """A value at a port: the input, or the gradient or tangent that goes with it."""
 
     value: Any
     port: str
@@ -62,7 +62,7 @@ class Operand(NamedTuple):
         return IMAGE_RANK if self.shape is None else len(self.shape)
 
     def holds_examples(self) -> bool:
-        """Whether the value is a list of examples. With arrays among its items it is; nested lists
+        """True if the value is a list of examples. With arrays among its items it is; nested lists
         are one example at as many levels as its rank, and several at one more."""
         inner, levels = self.value, 0
         if not isinstance(inner, (list, tuple)):
@@ -109,7 +109,7 @@ class Operand(NamedTuple):
         return front
 
     def forms(self, way_out: str) -> set[bool]:
-        """Whether the array may be one example (False), a batch (True), or either."""
+        """The forms that fit the port: one example (False), a batch (True), or both."""
         shape = _sizes(self.value)
         possible = {False, True} if shape and not self.item else {False}
         fitting = {form for form in possible if not contradict(self.shape, shape[form:])}
@@ -126,7 +126,7 @@ class Operand(NamedTuple):
 
 
 def operands(value: Any, ports: Mapping[str, Shape | None], role: str = "") -> list[Operand]:
-    """What is fed to each port. Gradients may be left out."""
+    """One operand for each port. Gradients may be left out."""
     names, subject = list(ports), f"{role}the ports {list(ports)}"
     if type(value) is np.ndarray or not isinstance(value, Mapping):
         if len(names) != 1:
@@ -180,7 +180,7 @@ class Evaluated:
         raise NotImplementedError
 
     def _batched(self, fed: list[Operand]) -> bool:
-        """Whether batches were fed: what fits every port and, where either may, the whole."""
+        """True if batches were fed: the form that fits every port, and the net where both would."""
         shapes: dict[str, Shape] = {}
         forms: dict[str, set[bool]] = {}
         for one in fed:
@@ -206,7 +206,7 @@ class Evaluated:
         return batched
 
     def _rather(self, shapes: Mapping[str, Shape], choices: set[bool]) -> bool:
-        """Whether arrays of these shapes are batches, where `choices` are open."""
+        """True if arrays of these shapes are taken as batches, of the `choices` that fit."""
         return min(choices)
 
 

@@ -1,4 +1,4 @@
-"""What a layer or a net says about itself: layers, connections, arrays and port shapes."""
+"""Facts about a layer or a net: layers, connections, arrays and port shapes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Graph(NamedTuple):
 
 
 class Link(NamedTuple):
-    """What leads from one layer to another; None stands for the ports of the whole."""
+    """A connection from one layer to another; None stands for the ports of the whole."""
 
     source: Path | None
     target: Path | None
@@ -75,7 +75,7 @@ class Inner(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a layer or net tells about itself; every property is computed from this."""
+    """Facts about a layer or a net; every property is computed from them."""
 
     type: str
     expression: str
@@ -94,7 +94,7 @@ class Facts:
 
 
 def contradict(one: Shape | None, other: Shape | None) -> bool:
-    """Whether no shape can be both."""
+    """True if no shape agrees with both."""
     if one is None or other is None:
         return False
     return len(one) != len(other) or any(
@@ -110,7 +110,7 @@ def merged(one: Shape | None, other: Shape | None) -> Shape | None:
 
 
 def is_known(shape: Shape | None) -> bool:
-    """Whether no size is left unknown."""
+    """True if all sizes are known."""
     return shape is not None and None not in shape
 
 

@@ -2,7 +2,7 @@
 
     y[c] = x[c] * (bias + alpha/(2r+1) * sum(x[j]**2 for j in c-r … c+r)) ** -beta
 
-What is fed to a port, alone or in a list, is told apart here; the fronts compute.
+Ports, options and derivatives are handled here; the fronts compute.
 """
 
 from __future__ import annotations

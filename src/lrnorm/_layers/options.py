@@ -121,7 +121,7 @@ def check_evaluation(
 
 
 def learnable_names(learnable: Any, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Which of the numbers a layer learns: `learnable` is True, False, a name or several."""
+    """Names of the numbers that a layer learns: `learnable` is True, False, a name or several."""
     if isinstance(learnable, bool):
         return names if learnable else ()
     rule = f"must be True, False or names among {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Layers and nets as tables, and the report of `information`: text, or HTML in a notebook."""
+"""Tables of layers and nets, and the report of `information`: text, or HTML in a notebook."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _topology_hash(facts: Facts) -> str:
     def digest(*what: Any) -> str:
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
-    # Each layer is told by what it is and by all that leads to it: names and the order in which
+    # A layer is identified by its type and by all that leads to it: names and the order in which
     # layers were written have no part in it.
     place = {port: i for i, port in enumerate(facts.input_ports)}
     into: dict[Path | None, list[Link]] = collections.defaultdict(list)
@@ -106,7 +106,7 @@ def _wolfram_form(facts: Facts) -> str:
     return wolfram_form(facts)
 
 
-# Wolfram's names for what goes by another here.
+# Wolfram's names of properties that have another name here.
 _ELSEWHERE = {
     "mxnetnodegraph": "NodeGraph",
     "mxnetnodegraphplot": "NodeGraphPlot",
@@ -202,7 +202,7 @@ def _value(facts: Facts, prop: Any) -> Any:
 
 
 def information(layer: Any, prop: Any = None) -> Any:
-    """What a layer or net is made of: a report, or the value of one property.
+    """A report about a layer or net, or the value of one property.
 
         information(layer)                  a report: a mapping that prints as a table
         information(layer, "LayersCount")   one value; "layers_count" is the same
@@ -225,10 +225,10 @@ def information(layer: Any, prop: Any = None) -> Any:
     InputForm
         The expression that builds it.
     WolframForm
-        The expression that builds it in the Wolfram Language, with nets inside laid open; a
+        The expression that builds it in the Wolfram Language, with nets inside flattened; a
         ParameterError (a ValueError) names a layer that has none. Ours: "Properties" leaves it out.
     SummaryGraphic, FullSummaryGraphic
-        A drawing of the layers, with nets inside as one box each, or laid open. It shows itself in
+        A drawing of the layers, with nets inside as one box each, or flattened. It shows itself in
         notebooks; `.svg` is its text, `.save("net.png")` and `.save("net.svg")` write it.
     NodeGraph, NodeGraphPlot
         The graph of elementary operations as an onnx.ModelProto, of batches of any length, and its

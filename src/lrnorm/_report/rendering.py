@@ -25,8 +25,8 @@ _FILLS = {"port": "#eef3fb", "layer": "#ffffff", "net": "#f6f1e7"}
 
 
 class Box(NamedTuple):
-    """What is drawn for a layer or a port. Each of the texts in `takes` and `gives` has a place of
-    its own at the upper or the lower edge, where arrows that bear it come in or leave."""
+    """The box of a layer or a port. Each of the texts in `takes` and `gives` has a place of
+    its own at the upper or the lower edge, where the arrows with that text begin or end."""
 
     lines: tuple[str, ...]
     kind: str = "layer"
@@ -53,7 +53,7 @@ class Arrow(NamedTuple):
 
 
 class _Bend(NamedTuple):
-    """Where an arrow passes through a row."""
+    """The place where an arrow passes through a row."""
 
     arrow: int
     row: int
@@ -156,8 +156,8 @@ class Drawing:
 
     @cached_property
     def _texts(self) -> list[tuple[Point, str]]:
-        """What stands on the arrows, where they leave and where they come in; what several would
-        say at one place stands there once."""
+        """Texts at the start and at the end of the arrows; a text that several
+        arrows have at one place is drawn once."""
         texts: dict[tuple[Point, str], None] = {}
         for arrow, line in zip(self.arrows, self._lines, strict=True):
             start, end = line[0], line[-1]
@@ -176,7 +176,7 @@ class Drawing:
         return left - _PAD, 0.0, right - left + 2 * _PAD, bottom + _PAD
 
     def _marks(self) -> Iterator[_Curve | _Text | _Rect]:
-        """What both renderers draw, in this order."""
+        """Curves, texts and boxes in the order in which both renderers draw them."""
         for line in self._lines:
             yield _Curve(_controls(line))
         for at, text in self._texts:
@@ -186,9 +186,9 @@ class Drawing:
             corner = Point(x - box.width / 2, y - box.height / 2)
             radius = box.height / 2 if box.kind == "port" else 4
             yield _Rect(corner, box.width, box.height, radius, _FILLS[box.kind])
-            for i, line in enumerate(box.lines):
+            for i, text in enumerate(box.lines):
                 base = y + (i - (len(box.lines) - 1) / 2) * _LINE + 4
-                yield _Text(Point(x, base), line, bold=i == 0 and len(box.lines) > 1)
+                yield _Text(Point(x, base), text, bold=i == 0 and len(box.lines) > 1)
 
     @cached_property
     def svg(self) -> str:
@@ -315,7 +315,7 @@ def _room(text: str) -> float:
 
 
 def _place_of(text: str, texts: tuple[str, ...]) -> float:
-    """How far from the middle of an edge a text has its place: in the middle, if it has none."""
+    """Distance of a text from the middle of its edge; 0 for a text without a place."""
     if text not in texts:
         return 0.0
     before = sum(map(_room, texts[: texts.index(text)]))

@@ -20,7 +20,7 @@ _OF_SEVERAL |= {"Max": "Max", "Min": "Min", "Pow": "Power"}
 
 
 def wolfram_form(facts: Facts) -> str:
-    """The Wolfram expression that builds it; nets inside are laid open, as by NetFlatten."""
+    """The Wolfram expression that builds it; nets inside are flattened, as by NetFlatten."""
     into: dict[Path | None, list[Link]] = {path: [] for path in (*facts.leaves, None)}
     for link in facts.links:
         into[link.target].append(link)

@@ -4,7 +4,7 @@
     net(x): every layer of what feeds it           NetGraph
 
 A layer is anything that can be called: `lrnorm.LocalResponseNormalizationLayer`, a function, a
-`torch.nn.Module`, another net. `elementwise(function)` tells a net that a function keeps shapes.
+`torch.nn.Module`, or another net. `elementwise(function)` declares that a function keeps shapes.
 """
 
 from lrnorm.net.functions import elementwise

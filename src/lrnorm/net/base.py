@@ -1,4 +1,4 @@
-"""What a chain and a graph have in common: a net as a value, and the nets that are made of it."""
+"""Base class of NetChain and NetGraph: a net as a value."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Net(Frozen, Tabled, Evaluation, Joined):
         """The net with these layers, and these words in place of its own."""
         return type(self)(**(self._arguments() | {"layers": self._as_given(layers)} | words))
 
-    def _told(self, *path: Name) -> Shape | None:
+    def _known(self, *path: Name) -> Shape | None:
         """The shape at NetPort(*path), if any of its sizes is known."""
         shape = self._shapes.get(self._open.named[path])
         return shape if shape is not None and set(shape) - {None} else None

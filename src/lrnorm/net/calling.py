@@ -1,4 +1,4 @@
-"""Calling a net: what is fed to its ports, what is asked of it, and in which form it comes back."""
+"""Calls of a net: inputs, ports that are read, and the kind of array that is returned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lrnorm.net.ports import Claim, LayerLookupError, NetPort, Source, unify
 
 
 class Evaluation(Evaluated):
-    """How a net is called, and its gradient."""
+    """The call of a net, and its gradient."""
 
     _open: Open
     _shapes: Mapping[Source, Shape]

@@ -27,7 +27,7 @@ class Edited:
         return len(self.layers)
 
     def __contains__(self, key: Any) -> bool:
-        """Whether `key` is the name of a layer, a path of names, or one of the layers."""
+        """True if `key` is the name of a layer, a path of names, or one of the layers."""
         if isinstance(key, (str, tuple)):
             return self._path(key if isinstance(key, tuple) else (key,)) in self._written_order()
         return any(key is layer or key == layer for layer in self.layers.values())
@@ -183,7 +183,7 @@ class Edited:
         return self._changed({name: self.layers[name] for name in names}, **self._cut(names))
 
     def _cut(self, names: list[Name]) -> dict[str, Any]:
-        """What else changes where only these layers remain: edges, shapes of ports."""
+        """Arguments other than the layers that change if only these layers remain."""
         raise NotImplementedError
 
     def replace(self, name: Any = None, layer: Any = None, **ports: Any) -> Self:

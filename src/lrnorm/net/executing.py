@@ -18,7 +18,7 @@ from lrnorm.net.ports import Source, Wiring, layer_at, port_of
 
 
 @contextmanager
-def _told_in(path: Path, node: Node) -> Iterator[None]:
+def _errors_in(path: Path, node: Node) -> Iterator[None]:
     """Errors say in which layer they arose."""
     try:
         yield
@@ -49,7 +49,7 @@ def evaluate(
             uses[source] -= 1
             if not uses[source]:
                 del values[source]
-        with _told_in(path, node):
+        with _errors_in(path, node):
             results = node.call(arguments, run)
         for port, result in zip(node.outputs, results, strict=True):
             if uses[path, port]:
@@ -91,7 +91,7 @@ def gradients(
             continue
         sources = flat.feeds[path].values()
         arguments = [values[source] for source in sources]
-        with _told_in(path, node):
+        with _errors_in(path, node):
             results = node.vjp(arguments, list(map(summed, own)), run)
         for source, grad in zip(sources, results, strict=True):
             add(source, grad)

@@ -1,4 +1,4 @@
-"""A net with the nets inside it laid open."""
+"""A net flattened: the layers of nets inside it in place of these nets."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def laid_open(wiring: Wiring, declared: Declared, depth: int | None = None) -> O
 
 
 def facts_of(kind: str, expression: str, opened: Open, shapes: Mapping[Source, Shape]) -> Facts:
-    """What `information` asks for."""
+    """The facts that `information` reads."""
     flat = opened.flat
     links = [
         Link(source[0] or None, path, source[1], port, shapes.get(source))

@@ -1,4 +1,4 @@
-"""Functions that everybody has, in one table: ONNX's operator, shapes, gradient for NumPy arrays.
+"""Table of common functions: ONNX operator, shapes, gradient for NumPy arrays.
 
 The same names in NumPy, PyTorch, JAX, `operator` and the built-in functions mean the same.
 """
@@ -26,7 +26,7 @@ class RefusedError(Exception):
 
 
 class Rule(NamedTuple):
-    """What is known of a function. `vjp(g, *x)` gives a gradient for each input."""
+    """Properties of a function. `vjp(g, *x)` gives a gradient for each input."""
 
     names: tuple[str, ...]
     operator: str | None  # of ONNX; None where there is none
@@ -35,7 +35,7 @@ class Rule(NamedTuple):
 
     @property
     def joins(self) -> bool:
-        """Whether it takes a sequence of arrays and puts them one after the other."""
+        """True if it takes a sequence of arrays and concatenates them."""
         return self.operator == "Concat"
 
 
@@ -114,7 +114,7 @@ def home_of(function: Any) -> str:
 
 
 def rule_of(function: Any) -> Rule | None:
-    """What is known of the function, if it is one that everybody has."""
+    """The rule of a function in the table; None for any other."""
     function, words = unpacked(function)
     if home_of(function) not in _LIBRARIES or set(words) - {"axis", "dim"}:
         return None
@@ -224,7 +224,7 @@ def written(function: Any) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Elementwise:
-    """What `elementwise` makes."""
+    """The layer that `elementwise` returns."""
 
     function: Callable[..., Any]
     vjp: Callable[..., Any] | None

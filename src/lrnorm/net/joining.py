@@ -1,4 +1,4 @@
-"""Larger nets: layers and nets put before, between and after; nets laid open and renamed."""
+"""Verbs that make larger nets: append, prepend, insert, +, flatten, rename."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lrnorm.net.wiring import Name
 
 
 class Plan(NamedTuple):
-    """A net in the making: its layers in order, what feeds their ports, and what it gives."""
+    """A net to be built: its layers in order, the source of each input, and its outputs."""
 
     layers: dict[Name, Any]
     feeds: dict[Name, dict[str, Source]]
@@ -302,7 +302,7 @@ channel_window_size=2)])
     # What the verbs share
 
     def _plan(self, kept: str | None) -> Plan:
-        """The net in the making. `kept` is the end whose shape stays, None for both; what was
+        """The plan of this net. `kept` is the end whose shape stays, None for both; what was
         inferred there stays too, where it is known from the other end."""
         ends = {
             word: self._shapes_at(word, bool(kept) and any(self._declared.values()))
@@ -340,7 +340,7 @@ channel_window_size=2)])
 
     @property
     def _listed(self) -> bool:
-        """Whether layers were given without names: they are numbered then."""
+        """True if layers were given without names, so that they are numbered."""
         return 0 in self.layers
 
     def _new(self, verb: str, given: tuple[Any, ...]) -> dict[Name, Any]:

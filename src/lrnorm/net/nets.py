@@ -25,7 +25,7 @@ class NetChain(Net):
         The shape of one example at the port, None for an unknown size. Shapes are inferred through
         the whole net from whatever is known, in both directions. With several ports, a mapping.
 
-    A net takes one example or a batch of them; see a call's text. `net.ports` tells shapes; an
+    A net takes one example or a batch of them. `net.ports` has the shapes; an
     index gives a layer, counted from 0, a slice a net; `take`, `drop`, `replace` make other nets.
 
     Errors: ParameterError, ShapeError (ValueErrors) and KindError (a TypeError), with both sides
@@ -63,7 +63,7 @@ channel_window_size=2), abs], input=(5, 1, 1))
         own, ports = list(self.layers), {}
         if names[0] != own[0]:
             before = own[own.index(names[0]) - 1]
-            ports["input"] = self._told(before)
+            ports["input"] = self._known(before)
         if names[-1] != own[-1]:
             ports["output"] = None
         return ports
@@ -179,7 +179,7 @@ class NetGraph(Net):
         given = [((name,), port) for name in names for port in wiring.nodes[name,].outputs]
         edges += [(end(source), None) for source in given if source not in used]
         input: dict[str, Any] = {p: s for p, s in self._declared["input"].items() if p in own}
-        input |= {port: self._told(*path, name) for (path, name), port in ports.items()}
+        input |= {port: self._known(*path, name) for (path, name), port in ports.items()}
         output = {port: shape for port, shape in declared.items() if port in outputs}
         return {"edges": edges, "input": input, "output": output}
 

@@ -30,7 +30,7 @@ Shapes = list[Shape | None]
 
 
 class Node:
-    """How a net sees a layer that holds no others: ports, shapes, arrays, call and gradient."""
+    """Interface of a layer inside a net: ports, shapes, arrays, call and gradient."""
 
     outputs: tuple[str, ...] = ("Output",)
     # Ports that take one edge each. None: the layer takes its edges in order, `least` to `most`.
@@ -47,7 +47,7 @@ class Node:
         return type(self.layer).__name__
 
     def leaf(self) -> Leaf:
-        """What `information` tells of it."""
+        """The entry of this layer in `information`."""
         return Leaf(self.layer, self.type, {"text": self.expression})
 
     @property
@@ -64,7 +64,7 @@ class Node:
         return {}
 
     def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
-        """What follows for the shapes of its ports; None where nothing does."""
+        """Shapes of the ports as far as they follow from each other; None for the rest."""
         return [None] * len(inputs), [None] * len(outputs)
 
     def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
@@ -77,7 +77,7 @@ class Node:
 
 
 class NetNode(Node):
-    """A net inside: laid open, it is the layers that it holds."""
+    """A net inside a net, which is evaluated as the layers that it holds."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
@@ -85,7 +85,7 @@ class NetNode(Node):
 
 
 def same_shape(own: Shape | None, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
-    """The claims of a layer whose ports all have one shape, of which it says `own`."""
+    """The claims of a layer whose ports all have one shape; `own` is what it knows of it."""
 
     def says(others: Shapes) -> Shape | None:
         shape = own
@@ -122,7 +122,7 @@ def rules_of_any(things: Iterable[Any]) -> types.ModuleType | None:
 
 
 def rules_loaded() -> list[types.ModuleType]:
-    """The rules in use: those of the frameworks whose layers, functions or arrays came."""
+    """The rules of the frameworks whose layers, functions or arrays were used so far."""
     return [sys.modules[m] for m in set(_RULES_ELSEWHERE.values()) if m in sys.modules]
 
 
@@ -186,7 +186,7 @@ def joined(pieces: Sequence[Any]) -> Any:
 
 
 class FunctionNode(Node):
-    """Any other callable: a function of one example, whose shapes are known if it is."""
+    """Any other callable: a function of one example; the table knows the shapes of some."""
 
     tells_rank = False
 
@@ -198,7 +198,7 @@ class FunctionNode(Node):
 
     @property
     def function(self) -> Any:
-        """What is called."""
+        """The callable that computes."""
         return self.layer
 
     @property
@@ -236,7 +236,7 @@ class FunctionNode(Node):
         return results if isinstance(results, tuple) else (results,)
 
     def _takes_batches(self, values: Sequence[Any]) -> bool:
-        """Whether it means the same of a batch of tensors as of each example: a trace of it then
+        """True if it computes the same of a batch of tensors as of each example: a trace then
         holds for batches of any length. NumPy's functions may round a batch otherwise."""
         ranks = {getattr(value, "ndim", None) for value in values}
         return self.rule is not None and len(ranks) == 1 and rules_of_any(values) is not None
@@ -278,7 +278,7 @@ class FunctionNode(Node):
         )
 
     def _each(self, verb: Callable[..., Any], values: Sequence[Any], run: Run) -> Any:
-        """What the verb gives for each example of a batch; an empty batch goes in whole, as there
+        """The verb applied to each example of a batch; an empty batch is passed whole, as there
         is no other way to learn the shape of what comes out."""
         if not run.batched or self._takes_batches(values) or not len(values[0]):
             return verb(*values)
@@ -289,7 +289,7 @@ class FunctionNode(Node):
 
 
 def _arity(function: Any) -> tuple[int, int | None]:
-    """How many inputs a function needs, and how many it can take; None for any number."""
+    """The least and the largest number of inputs of a function; None for any number."""
     if isinstance(function, np.ufunc):
         return function.nin, function.nin
     try:

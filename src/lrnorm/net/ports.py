@@ -149,7 +149,7 @@ class _Solution:
         self.said: dict[Source, list[Claim]] = {}
 
     def hear(self, claim: Claim) -> bool:
-        """Whether it was news."""
+        """Record a claim; True if it adds something new."""
         known, said = self.shapes.get(claim.source), self.said.setdefault(claim.source, [])
         if contradict(known, claim.shape):
             other = next(c for c in said if contradict(c.shape, claim.shape))

@@ -48,7 +48,7 @@ _BATCH_NORMS: dict[int, tuple[Any, ...]] = {
 
 
 def _claims_of_kind(module: Any, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:
-    """What the class of a module says of shapes, also where sizes are unknown."""
+    """Shapes that follow from the class of a module, also where sizes are unknown."""
     if isinstance(module, _KEEP_SHAPE):
         return same_shape(None, inputs, outputs)
     if isinstance(module, LocalResponseNormalizationLayer):
@@ -148,7 +148,7 @@ def alike(value: Any, tensor: Tensor) -> Tensor:
 
 
 def unrecorded() -> Any:
-    """In which nothing is kept for a gradient."""
+    """A context in which PyTorch records nothing for a gradient."""
     return torch.no_grad()
 
 
@@ -200,7 +200,7 @@ def vjp_of_function(function: Callable[..., Any], values: Sequence[Any], grad: A
 
 @register(nn.Module)
 class ModuleNode(FunctionNode):
-    """A module: it always gets a batch, and tells its output's shape on an empty one."""
+    """A module: it always gets a batch. An empty batch shows the shape of its output."""
 
     layer: nn.Module
     tells_rank = True
@@ -306,7 +306,7 @@ def _twin(module: nn.Module) -> nn.Module:
 
 
 class NetModule(nn.Module):
-    """What `as_module` makes."""
+    """The module that `as_module` returns."""
 
     def __init__(self, net: NetChain | NetGraph) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From the edges that people write to who feeds whom, with everything refused that can be."""
+"""Edges resolved into the source of every input; errors for edges that cannot hold."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class _Board:
         taken[place] = source
 
     def feeds(self) -> dict[Path, dict[str, Source]]:
-        """What comes to each layer, what is unconnected being a port of the net."""
+        """The source of each input; an unconnected input is a port of the net."""
         feeds = {}
         for path, node in self.nodes.items():
             taken = self.taken[path]
@@ -207,7 +207,7 @@ def _check_names(
 
 
 def wire(nodes: Mapping[Path, Node], edges: Sequence[Edge]) -> Wiring:
-    """Who feeds whom. Errors name both sides of what does not fit."""
+    """The source of every input and output. Errors name both sides that do not fit."""
     board = _Board(nodes)
     for edge in edges:
         board.connect(edge)

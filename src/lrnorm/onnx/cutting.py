@@ -31,8 +31,8 @@ class Norm:
 
 @dataclass(frozen=True)
 class Level:
-    """What is computed in turn: nodes that run in ONNX Runtime, which give nothing where there are
-    none, and the LRNs that they lead to."""
+    """One step of the computation: nodes that run in ONNX Runtime, and the LRNs behind them. A
+    step of LRNs alone has no nodes and gives nothing."""
 
     nodes: list[NodeProto]
     initializers: list[Any]
@@ -43,7 +43,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Cut:
-    """A model in levels; `outputs` tells under which name the value of each output goes."""
+    """A model in levels; `outputs` maps each output to the name of its value."""
 
     model: ModelProto
     inputs: Mapping[str, ValueInfoProto]
@@ -150,7 +150,7 @@ def _needed(nodes: list[NodeProto], wanted: Iterable[str]) -> list[NodeProto]:
 
 
 def _reads(nodes: Iterable[NodeProto]) -> dict[str, None]:
-    """What these nodes read, each once."""
+    """The values that these nodes read, each once."""
     return dict.fromkeys(name for node in nodes for name in reads(node))
 
 

@@ -93,8 +93,8 @@ class _Builder:
 
     @cached_property
     def inferred(self) -> Scope:
-        """What onnx knows of shapes: ONNX Runtime says the same of a number and of an array of
-        unknown rank."""
+        """Shapes as onnx infers them: ONNX Runtime reports a number and an array of unknown rank
+        alike."""
         return scopes(self.parts.model, self.folder)[0]
 
     def net(self) -> NetGraph:
@@ -131,7 +131,7 @@ class _Builder:
                 ends[norm.result] = name
         order = {NetPort(name): i for i, name in enumerate(self.parts.inputs)}
         edges.sort(key=lambda edge: order.get(edge[0], len(order)))  # ports as the model has them
-        edges += [  # an output that is an input besides goes by the name of its copy
+        edges += [  # an output that is also an input has the name of its copy
             (ends[value], NetPort(value if name in self.parts.inputs else name))
             for name, value in self.parts.outputs.items()
         ]
@@ -178,8 +178,8 @@ class _Builder:
         )
 
     def _batch(self) -> int | None:
-        """How many examples a run takes, None for any number. The values that hold a batch are
-        marked."""
+        """The number of examples of one run, None for any number. Marks the values that hold a
+        batch."""
         inputs, outputs = list(self.parts.inputs), list(self.parts.outputs.values())
         first = [sizes[0] for name in inputs if (sizes := self.values[name].sizes)]
         numbers = [size for size in first if isinstance(size, int)]
@@ -219,7 +219,7 @@ def _declared(value: ValueInfoProto) -> Value:
 
 
 def _value(name: str, kind: str, sizes: Sizes | None) -> Value:
-    """What ONNX Runtime says of a value."""
+    """A value as ONNX Runtime describes it."""
     if kind not in TYPES:
         raise ParameterError(
             f"{name!r} is a {kind}, and only tensors of types that NumPy has can be a port or lead "

@@ -25,13 +25,13 @@ TYPES = {f"tensor({name})": name for name in ("bool", "float16", "int8", "int16"
 TYPES |= {f"tensor(u{name})": f"u{name}" for name in ("int8", "int16", "int32", "int64")}
 TYPES |= {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(string)": "object"}
 
-_REMEMBERED = 64  # shapes of inputs whose outputs' are known
+_REMEMBERED = 64  # number of input shapes whose output shapes are remembered
 
 Sizes = tuple[int | str | None, ...]
 
 
 class Value(NamedTuple):
-    """What a segment takes or gives. A size is a number, a name that stands for one, or None."""
+    """An input or output of a segment. A size is a number, a name that stands for one, or None."""
 
     name: str
     dtype: str
