@@ -267,7 +267,7 @@ def test_a_tensor_of_a_foreign_type_is_refused_by_pytorch(net):
             np.ones((3, 4, 4), complex),
             "a torch.nn.Module of torch.float32 takes real numbers",
         ),
-        (np.ma.masked_all((3, 4, 4)), r"MaskedArray: pass x\.filled\(0\)"),
+        (np.ma.masked_all((3, 4, 4)), r"MaskedArray. Pass x\.filled\(0\)"),
         (np.full((3, 4, 4), "a"), r"a torch.nn.Module takes arrays of numbers, got dtype <U1"),
     ],
 )

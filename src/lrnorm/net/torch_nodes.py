@@ -73,7 +73,7 @@ def _tensor(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, np.ndarray):
-        front_of(value, "the array")  # a masked array and the like is refused
+        front_of(value, "the input")  # a masked array and the like is refused
     array = np.asarray(value)
     if array.dtype.kind == "V":  # bfloat16 of ml_dtypes
         array = array.astype(np.float32)
