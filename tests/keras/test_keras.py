@@ -359,26 +359,25 @@ def test_loading_needs_only_the_import(tmp_path: Path) -> None:
         (
             {"learnable": True, "spec": LRNSpec.divisive(1)},
             ParameterError,
-            "learnable alpha is divided by the width of the window, got a window that reaches to "
-            "the end of the axis: LRNSpec(scale=1.0, beta=0.5, bias=1.0, before=None, after=None). "
-            "Give before and after as numbers.",
+            "learnable alpha is divided by the window size, got a window that reaches to the end "
+            "of the axis: LRNSpec(scale=1.0, beta=0.5, bias=1.0, before=None, after=None)",
         ),
         (
             {"size": 5},
             KindError,
-            "LocalResponseNormalization() has no argument 'size': size is a width in PyTorch: "
+            "LocalResponseNormalization() has no argument 'size'. size is a width in PyTorch: "
             "here channel_window_size=2",
         ),
-        ({"depth_radius": 2}, KindError, "here channel_window_size=2, and alpha=alpha * 5"),
+        ({"depth_radius": 2}, KindError, "here channel_window_size=2 and alpha=alpha * 5"),
         (
             {"data_format": "channels_first"},
             KindError,
-            "has no argument 'data_format': write axis=-1 for channels last, axis=1 for channels",
+            "has no argument 'data_format'. data_format is a layout: here axis=-1",
         ),
         (
             {"depth": 1},
             KindError,
-            "has no argument 'depth': it takes alpha, beta, bias, channel_window_size, "
+            "has no argument 'depth'. It takes alpha, beta, bias, channel_window_size, "
             "spec, axis, learnable, name, dtype, trainable, autocast, activity_regularizer.",
         ),
     ],
@@ -400,10 +399,8 @@ def test_without_keras_the_error_says_what_to_install(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert (
-        "MissingDependencyError: lrnorm.keras needs Keras 3 and the backend that KERAS_BACKEND "
-        "names: pip install 'lrnorm[keras]', and with it torch, jax or tensorflow." in done.stderr
-    )
+    assert "MissingDependencyError: lrnorm.keras needs Keras 3 and the backend" in done.stderr
+    assert "pip install 'lrnorm[keras]'" in done.stderr
 
 
 # The other backends
