@@ -306,6 +306,9 @@ def test_functions_of_the_table(net, operators):
 def test_what_to_onnx_does_not_take() -> None:
     with pytest.raises(TypeError, match="to_onnx takes a layer, a net or an LRNSpec, got 3"):
         lrnorm.onnx.to_onnx(3)
+    box = lrnorm.LRNSpec(0.1, 0.75, 1.0, (1, 1), (1, 1))
+    with pytest.raises(ParameterError, match="to_onnx takes a spec with one window, along the ch"):
+        lrnorm.onnx.to_onnx(box)
 
 
 @pytest.mark.slow

@@ -89,6 +89,8 @@ def in_onnx_words(spec: LRNSpec, channels: int | None = None) -> dict[str, Any] 
     """The attributes of the LRN node that is this spec, or the reason why there is none. On an
     axis of `channels` a window counts as far as it reaches."""
     before, after = spec.before, spec.after
+    if isinstance(before, tuple) or isinstance(after, tuple):
+        return f"an LRN node of ONNX has one window, along the channels, got {spec}"
     if channels is not None and (before is None or after is None or after - before not in (0, 1)):
         before, after = clipped(spec, channels)
     if before is None or after is None or after - before not in (0, 1):
@@ -236,6 +238,13 @@ def to_onnx(layer: Any) -> ModelProto:
 def _written_out(spec: LRNSpec, channels: int | None) -> list[NodeProto]:
     """The formula in standard operators."""
     before, after = spec.before, spec.after
+    if isinstance(before, tuple) or isinstance(after, tuple):
+        raise ParameterError(
+            "to_onnx",
+            "takes a spec with one window, along the channels",
+            value=spec,
+            way_out="Export a PyTorch module that calls the function with axis=(2, 3).",
+        )
     if channels is not None:
         before, after = clipped(spec, channels)
     sums, factor = _window_sums(before, after)

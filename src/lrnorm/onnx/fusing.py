@@ -202,9 +202,10 @@ def _matches(scope: Scope, measurer: Measurer) -> list[_Match]:
 
 def _as_divided(spec: LRNSpec) -> LRNSpec:
     """The spec with the bits of scale that alpha / size has, as `specs` reads an LRN node."""
-    if spec.before is None or spec.after is None:
+    before, after = spec.before, spec.after
+    if not isinstance(before, int) or not isinstance(after, int):
         return spec
-    size = spec.before + spec.after + 1
+    size = before + after + 1
     alpha = float(f"{spec.scale * size:.12g}")
     return dataclasses.replace(spec, scale=alpha / size)
 
