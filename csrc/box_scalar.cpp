@@ -1,16 +1,7 @@
 #include "box_scalar.h"
 
-#include <cmath>
-#include <limits>
-
 namespace lrn::scalar {
 namespace {
-
-// d^-beta. Windows of zeros with bias 0 come in whole arrays; std::pow is slow to say infinity.
-Real power(Real d, Real beta) {
-    if (d == 0 && beta > 0) return std::numeric_limits<Real>::infinity();
-    return std::pow(d, -beta);
-}
 
 Real energy(Real squares, const Coefficients& k) { return Real(k.bias) + Real(k.scale) * squares; }
 Real factor(const Coefficients& k) { return 2 * Real(k.scale) * Real(k.beta); }
@@ -28,7 +19,7 @@ double box_jvp(double x, double t, Real squares, Real products, const Coefficien
 
 ParameterGradients box_parameters(double x, double g, Real squares, const Coefficients& k) {
     const Real d = energy(squares, k), h = Real(g) * Real(x) * power(d, k.beta), slope = -Real(k.beta) * (h / d);
-    return {double(slope * squares), double(-h * std::log(d)), double(slope)};
+    return {double(slope * squares), double(-h * log(d)), double(slope)};
 }
 
 BoxTerms box_terms(double x, double g, Real squares, const Coefficients& k) {

@@ -1,12 +1,11 @@
-// One element of a box window in long double, from sums that are known: for the elements whose
+// One element of a box window in more than double precision (real.h), from sums that are known: for the elements whose
 // squares or powers leave the range of the vector code.
 #pragma once
 
 #include "lrn.h"
+#include "real.h"
 
 namespace lrn::scalar {
-
-using Real = long double;
 
 double box_forward(double x, Real squares, const Coefficients&);
 double box_jvp(double x, double t, Real squares, Real products, const Coefficients&);

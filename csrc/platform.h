@@ -17,6 +17,12 @@
 #include <immintrin.h>
 #endif
 
+// Whether long double has the digits and the range that real.h needs, in hardware. Compilers for
+// Windows disagree on it.
+#if __LDBL_MANT_DIG__ == 64 && !defined(_WIN32)
+#define LRN_LONG_DOUBLE 1
+#endif
+
 namespace lrn::platform {
 
 // ---- the system --------------------------------------------------------------------------------

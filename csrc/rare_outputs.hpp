@@ -18,7 +18,7 @@ public:
         last_rare = arena.take<i64>(tile.pixels);
         run_start = arena.take<i64>(tile.pixels);
         column = arena.take<double>(3 * tile.channels);
-        work = arena.take<long double>(2 * tile.channels);
+        work = arena.take<scalar::Real>(2 * tile.channels);
     }
 
     // Element m of these pixels is rare. Elements come in ascending order of m.
@@ -63,7 +63,7 @@ private:
     const Coefficients& k;
     i64 *last_rare = nullptr, *run_start = nullptr;
     double* column = nullptr;
-    long double* work = nullptr;
+    scalar::Real* work = nullptr;
     bool any = false;
 };
 

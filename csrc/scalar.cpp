@@ -1,12 +1,7 @@
 #include "scalar.h"
 
-#include <cmath>
-#include <limits>
-
 namespace lrn::scalar {
 namespace {
-
-using Real = long double;
 
 // Sums stop at nan: nothing changes it any more, and adding to it is very slow on x87.
 bool is_nan(Real v) { return v != v; }
@@ -15,12 +10,6 @@ Real energy(const double* x, std::int64_t count, const Coefficients& k) {
     Real sum = 0;
     for (std::int64_t j = 0; j < count && !is_nan(sum); ++j) sum += Real(x[j]) * Real(x[j]);
     return Real(k.bias) + Real(k.scale) * sum;
-}
-
-// d^-beta. Windows of zeros with bias 0 come in whole arrays; std::pow is slow to say infinity.
-Real power(Real d, Real beta) {
-    if (d == 0 && beta > 0) return std::numeric_limits<Real>::infinity();
-    return std::pow(d, -beta);
 }
 
 }  // namespace
@@ -46,11 +35,11 @@ ParameterGradients parameters(const double* x, double g, std::int64_t count, std
     const Real d = Real(k.bias) + Real(k.scale) * sum;
     const Real h = Real(g) * Real(x[centre]) * power(d, k.beta);
     const Real slope = -Real(k.beta) * (h / d);
-    return {double(slope * sum), double(-h * std::log(d)), double(slope)};
+    return {double(slope * sum), double(-h * log(d)), double(slope)};
 }
 
 void vjp(const double* x, const double* g, std::int64_t channels, const Coefficients& k,
-         std::int64_t first, std::int64_t last, double* dx, long double* work) {
+         std::int64_t first, std::int64_t last, double* dx, Real* work) {
     Real* direct = work;
     Real* through = work + channels;
     const auto low = [](std::int64_t i) { return i < 0 ? 0 : i; };

@@ -1,8 +1,9 @@
-// Straight loops in long double: what is computed for the rare elements whose squares or powers
+// Straight loops in more than double precision (real.h): what is computed for the rare elements whose squares or powers
 // leave the range of the vector code.
 #pragma once
 
 #include "lrn.h"
+#include "real.h"
 
 namespace lrn::scalar {
 
@@ -14,8 +15,8 @@ double jvp(const double* x, const double* t, std::int64_t count, std::int64_t ce
 ParameterGradients parameters(const double* x, double g, std::int64_t count, std::int64_t centre,
                               const Coefficients&);
 
-// dx[first..last] of one pixel from all its channels. `work` holds 2 * channels long doubles.
+// dx[first..last] of one pixel from all its channels. `work` holds 2 * channels numbers.
 void vjp(const double* x, const double* g, std::int64_t channels, const Coefficients&,
-         std::int64_t first, std::int64_t last, double* dx, long double* work);
+         std::int64_t first, std::int64_t last, double* dx, Real* work);
 
 }  // namespace lrn::scalar

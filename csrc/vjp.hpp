@@ -245,7 +245,7 @@ public:
         through.place(arena, n);
         direct = arena.take<double>(n + float_lanes);
         column = arena.take<double>(3 * n);
-        work = arena.take<long double>(2 * n);
+        work = arena.take<scalar::Real>(2 * n);
         rare.place(arena, n);
     }
 
@@ -296,7 +296,7 @@ private:
     PaddedLine<float> x;
     PaddedLine<double> through;
     double *direct = nullptr, *column = nullptr;
-    long double* work = nullptr;
+    scalar::Real* work = nullptr;
     Rare rare;
 };
 

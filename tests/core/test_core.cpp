@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "../../csrc/blocks.h"
+#include "../../csrc/box.h"
 #include "../../csrc/platform.h"
 #include "arrays.h"
 
@@ -264,6 +265,85 @@ void test_poison(const std::vector<std::string>& sets) {
                     }
 }
 
+// ---- boxes -------------------------------------------------------------------------------------
+
+// One plane of channels by pixels, and a box over both: the formula, straightforwardly.
+void test_boxes(const std::vector<std::string>& sets) {
+    struct Box {
+        i64 before[2], after[2];
+        double scale, beta, bias;
+    };
+    const Shape shape{1, 9, 21};
+    const i64 rows = shape.channels, columns = shape.pixels;
+    const auto at = [&](i64 r, i64 c) { return std::size_t(r * columns + c); };
+    for (Type type : types)
+        for (const Box& box : {Box{{1, 1}, {1, 1}, 0.3, 0.75, 0.9}, Box{{2, 0}, {0, 3}, 0.2, 0.6, 1},
+                               Box{{4, 5}, {4, 5}, 1, 0.5, 1e-3}, Box{{0, 20}, {8, 20}, 0.1, 2, 1}})
+            for (Kind kind : {Kind::normal, Kind::by_element, Kind::largest, Kind::smallest}) {
+                const Values x = values_of(kind, type, shape, 11), g = values_of(Kind::normal, type, shape, 12);
+                const auto over = [&](i64 r, i64 c, bool mirrored, auto term) {
+                    const i64 *low = mirrored ? box.after : box.before, *high = mirrored ? box.before : box.after;
+                    Real sum = 0;
+                    for (i64 i = std::max<i64>(0, r - low[0]); i <= std::min(rows - 1, r + high[0]); ++i)
+                        for (i64 j = std::max<i64>(0, c - low[1]); j <= std::min(columns - 1, c + high[1]); ++j)
+                            sum += term(at(i, j));
+                    return sum;
+                };
+                std::vector<Real> power(x.size()), through(x.size());
+                std::vector<numbers::Expected> expected(static_cast<std::size_t>(columns));  // by column, as compare() wants them
+                const Real factor = 2 * Real(box.scale) * box.beta;
+                for (i64 r = 0; r < rows; ++r)
+                    for (i64 c = 0; c < columns; ++c) {
+                        const std::size_t i = at(r, c);
+                        const Real d = box.bias + box.scale * over(r, c, false, [&](std::size_t j) { return Real(x[j]) * x[j]; });
+                        power[i] = numbers::power_of(d, box.beta);
+                        through[i] = Real(g[i]) * x[i] * power[i] / d;
+                        const Real slope = factor * x[i] * power[i] / d;
+                        numbers::Expected& e = expected[std::size_t(c)];
+                        e.y.push_back(Real(x[i]) * power[i]);
+                        e.dy.push_back(g[i] * power[i] - slope * over(r, c, false, [&](std::size_t j) { return Real(x[j]) * g[j]; }));
+                        e.dy_size.push_back(std::fabs(g[i] * power[i]) + std::fabs(slope) *
+                            over(r, c, false, [&](std::size_t j) { return std::fabs(Real(x[j]) * g[j]); }));
+                    }
+                for (i64 r = 0; r < rows; ++r)
+                    for (i64 c = 0; c < columns; ++c) {
+                        const std::size_t i = at(r, c);
+                        numbers::Expected& e = expected[std::size_t(c)];
+                        e.dx.push_back(g[i] * power[i] - factor * x[i] * over(r, c, true, [&](std::size_t j) { return through[j]; }));
+                        e.dx_size.push_back(std::fabs(g[i] * power[i]) + std::fabs(factor * x[i]) *
+                            over(r, c, true, [&](std::size_t j) { return std::fabs(through[j]); }));
+                    }
+                under_each_set(sets, [&] {
+                    for (Layout layout : layouts)
+                        for (Verb verb : verbs) {
+                            Array a(type, shape, layout), b(type, shape, layout), to(type, shape, layout);
+                            a.fill(x);
+                            b.fill(g);
+                            lrn::BoxProblem problem{};
+                            problem.type = type;
+                            problem.scale = box.scale;
+                            problem.beta = box.beta;
+                            problem.bias = box.bias;
+                            problem.data[lrn::X] = a.at(0, 0, 0);
+                            problem.data[lrn::second] = verb == Verb::forward ? nullptr : b.at(0, 0, 0);
+                            problem.data[lrn::out] = to.at(0, 0, 0);
+                            problem.rank = 2;
+                            for (int axis = 0; axis < 2; ++axis)
+                                problem.axis[axis] = {axis == 0 ? rows : columns, box.before[axis], box.after[axis],
+                                                      {a.stride[axis + 1], b.stride[axis + 1], to.stride[axis + 1]}};
+                            problem.threads = 2;
+                            const bool done = verb == Verb::forward ? lrn::forward(problem)
+                                              : verb == Verb::vjp   ? lrn::vjp(problem)
+                                                                    : lrn::jvp(problem);
+                            check(done, "box: no memory");
+                            const lrn::Coefficients k{box.scale, box.beta, box.bias, box.before[0], box.after[0]};
+                            compare(verb, k, type, shape, to.values(), expected, layout_names[int(layout)]);
+                            check(to.guards_hold(), "box: %s wrote beside its output", verb_names[int(verb)]);
+                        }
+                });
+            }
+}
+
 // ---- threads and memory --------------------------------------------------------------------------
 
 const Shape shared_shape{6, 33, 609};  // large enough for several threads
@@ -442,6 +522,7 @@ int main(int count, char** arguments) {
     stage("where short windows round worst", [&] { test_where_short_windows_round_worst(sets); });
     stage("layouts and edges of vectors", [&] { test_layouts_and_edges(sets); });
     stage("nan and infinity", [&] { test_poison(sets); });
+    stage("boxes", [&] { test_boxes(sets); });
     stage("threads", [&] { test_threads(sets); });
     stage("callers at once", [&] { test_callers_at_once(); });
 #if !defined(_WIN32)
