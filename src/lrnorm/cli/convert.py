@@ -84,6 +84,8 @@ def _entry_report(entry: Found, target: str, there: Row) -> str:
     else:
         axis = f"axis {entry.axis} → {there.axis or place(there)}"
     lines = [entry.name, f"  {entry.spec}", f"  channels: {axis}"]
+    if isinstance(entry.axis, tuple):
+        lines.append(f"  window: over axes {', '.join(map(str, entry.axis))} of the file's arrays")
     try:
         said = _said(entry.spec, target)
     except ConventionError as error:

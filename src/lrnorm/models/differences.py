@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from lrnorm._spec.spec import LRNSpec
-from lrnorm.models.found import Found, Remark
+from lrnorm.models.found import Found, Remark, plain
 from lrnorm.models.mistakes import mistakes
 
 NUMBERS = ("scale", "beta", "bias", "before", "after")
@@ -31,7 +31,8 @@ class Difference:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists, numbers and texts, for JSON."""
-        return asdict(self)
+        data: dict[str, Any] = plain(asdict(self))
+        return data
 
     def __str__(self) -> str:
         numbers = [

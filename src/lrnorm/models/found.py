@@ -26,6 +26,13 @@ class Remark:
     kind: str = WARNING
 
 
+def plain(value: Any) -> Any:
+    """Lists in place of tuples, at every depth."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 @dataclass(frozen=True)
 class Found:
     """One LRN of a model file.
@@ -50,10 +57,7 @@ class Found:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain dicts, lists, numbers and texts, for JSON."""
-        data = asdict(self)
-        data["axis"] = list(self.axis) if isinstance(self.axis, tuple) else self.axis
-        data["shape"] = None if self.shape is None else list(self.shape)
-        data["remarks"] = [asdict(remark) for remark in self.remarks]
+        data: dict[str, Any] = plain(asdict(self))
         return data
 
 
