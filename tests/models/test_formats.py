@@ -17,14 +17,6 @@ ALEXNET = LRNSpec(2e-5, 0.75, 1.0, 2, 2)
 NEAR_ONE = LRNSpec(0.18, 0.6, 2.0, 2, 2)  # size 5, alpha .9, beta .6, k 2
 
 
-def box(*numbers: Any) -> LRNSpec | None:
-    """A spec over two axes, where those are supported."""
-    try:
-        return LRNSpec(*numbers)
-    except TypeError:
-        return None
-
-
 def codes(lrn: models.Found) -> list[str]:
     return [remark.code for remark in lrn.remarks]
 
@@ -55,7 +47,7 @@ def test_within_channel_is_a_box_over_height_and_width(shared: Path, file: str) 
     for lrn in found:
         assert (lrn.convention, lrn.axis) == ("caffe_within", (2, 3))
         assert lrn.words == {"local_size": 3, "alpha": 5e-5, "beta": 0.75, "k": 1.0}
-        assert lrn.spec == box(5e-5 / 9, 0.75, 1.0, (1, 1), (1, 1))
+        assert lrn.spec == LRNSpec(5e-5 / 9, 0.75, 1.0, (1, 1), (1, 1))
 
 
 @pytest.mark.parametrize("generation", [2014, 2013, 2012])
@@ -158,8 +150,9 @@ def test_nodes_in_functions_have_the_function_in_their_name() -> None:
 
 def test_tensorflow_lite() -> None:
     first, second = models.find(DATA / "m.tflite")
-    assert first.words == {"depth_radius": 2, "alpha": 0.9, "beta": 0.6, "bias": 1.25}
-    assert second.words == {"depth_radius": 5, "alpha": 1.0, "beta": 0.5, "bias": 1.0}
+    assert first.words == {"radius": 2, "alpha": 0.9, "beta": 0.6, "bias": 1.25}
+    assert second.words == {"radius": 5, "alpha": 1.0, "beta": 0.5, "bias": 1.0}
+    assert first.spec == LRNSpec(0.9, 0.6, 1.25, 2, 2)
     assert (first.name, first.shape, first.dtype) == ("norm1", (2, 5, 4, 7), "float32")
 
 
@@ -198,7 +191,7 @@ def test_openvino() -> None:
     assert first.words == {"size": 5, "alpha": 0.9, "beta": 0.6, "bias": 2.0, "axes": [1]}
     assert (first.shape, first.dtype) == ((2, 7, 5, 4), "float32")
     assert (second.axis, second.words["axes"]) == ((2, 3), [2, 3])
-    assert second.spec == box(0.1, 0.75, 1.0, (1, 1), (1, 1))
+    assert second.spec == LRNSpec(0.1, 0.75, 1.0, (1, 1), (1, 1))
 
 
 def test_openvino_without_its_bin(tmp_path: Path) -> None:
@@ -268,7 +261,7 @@ def test_ncnn_keys(save: Any, one: Any) -> None:
     assert lrn.words == {"local_size": 3, "alpha": 0.9, "beta": 0.6, "bias": 2.0}
     within = one(save("b.param", "7767517\n1 2\nLRN n 1 1 a b 0=1 1=3 2=0.9\n"))
     assert (within.convention, within.axis) == ("ncnn_within", (1, 2))
-    assert within.spec == box(0.1, 0.75, 1.0, (1, 1), (1, 1))
+    assert within.spec == LRNSpec(0.1, 0.75, 1.0, (1, 1), (1, 1))
 
 
 @pytest.mark.parametrize("key", ["attrs", "attr", "param"])
@@ -350,7 +343,7 @@ def test_a_real_configuration_of_keras(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "convention", "spec"),
     [
-        ({"alpha": 0.9, "k": 2, "beta": 0.6, "n": 5}, "lasagne", LRNSpec(0.9, 0.6, 2.0, 2, 2)),
+        ({"alpha": 0.9, "k": 2, "beta": 0.6, "n": 5}, "keras", LRNSpec(0.9, 0.6, 2.0, 2, 2)),
         ({"depth_radius": 2, "bias": 2.0, "alpha": 0.9}, "tensorflow", LRNSpec(0.9, 0.5, 2, 2, 2)),
         ({"radius": 2, "alpha": 0.9}, "tensorflow", LRNSpec(0.9, 0.5, 1.0, 2, 2)),
         ({"size": 5, "alpha": 0.9, "beta": 0.6, "k": 2.0}, "torch", NEAR_ONE),
@@ -408,7 +401,7 @@ def test_mnn(save: Any, one: Any) -> None:
     lrn = one(save("even.mnn", model_files.mnn(localSize=4, alpha=1.0, beta=0.75)))
     assert lrn.spec == LRNSpec(0.25, 0.75, 1.0, 2, 1)
     within = one(save("box.mnn", model_files.mnn(regionType=1, localSize=3, alpha=0.9, beta=0.6)))
-    assert (within.axis, within.spec) == ((2, 3), box(0.1, 0.6, 1.0, (1, 1), (1, 1)))
+    assert (within.axis, within.spec) == ((2, 3), LRNSpec(0.1, 0.6, 1.0, (1, 1), (1, 1)))
 
 
 def test_paddle(save: Any, one: Any) -> None:

@@ -221,7 +221,7 @@ _ROWS: dict[str, Runtime] = {
     ),
     "tflite": Runtime(
         title="TensorFlow Lite",
-        convention="tensorflow",
+        convention="tflite",
         types=dict.fromkeys(
             ("float16", "float64", "int8", "uint8", "int16"), "the kernel takes float32 alone"
         ),

@@ -33,14 +33,14 @@ _WORDS: tuple[tuple[str, frozenset[str], dict[str, str]], ...] = (
     ("lrnorm", frozenset(("channel_window_size",)), {}),
     ("tensorflow", frozenset(("depth_radius",)), {}),
     ("tensorflow", frozenset(("radius",)), {"radius": "depth_radius"}),
-    ("lasagne", frozenset(("n",)), {}),
+    ("keras", frozenset(("n",)), {}),
     ("torch", frozenset(("size",)), {"bias": "k"}),
     ("caffe", frozenset(("local_size",)), {"bias": "k"}),
 )
 _NUMBERS = {
     "lrnorm": ("channel_window_size", "alpha", "beta", "bias"),
     "tensorflow": ("depth_radius", "alpha", "beta", "bias"),
-    "lasagne": ("n", "alpha", "beta", "k"),
+    "keras": ("n", "alpha", "beta", "k"),
     "torch": ("size", "alpha", "beta", "k"),
     "caffe": ("local_size", "alpha", "beta", "k"),
 }

@@ -78,12 +78,12 @@ def _lrn(operator: Table, tensors: list[Table], custom: str, count: int) -> Foun
         text = f"{custom or 'the operator'} keeps its numbers in a form that is not read"
         return unreadable(name, text, shape=shape, dtype=dtype)
     words = {
-        "depth_radius": options.number(0, "i"),
+        "radius": options.number(0, "i"),
         "alpha": options.float(2),
         "beta": options.float(3),
         "bias": options.float(1),
     }
-    return lrn(name, "tensorflow", words, -1, shape=shape, dtype=dtype)
+    return lrn(name, "tflite", words, -1, shape=shape, dtype=dtype)
 
 
 def _tensor(indices: tuple[int, ...], tensors: list[Table]) -> Table | None:
