@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated
 
 FLOATS = (LEANING.scale, LEANING.beta, LEANING.bias)
 COEFFICIENTS = torch.tensor(FLOATS, dtype=torch.float64)
-WINDOW = (2, 1, 1)
+WINDOW = ([2], [1], [1])
 # Tensors of each operator, and whether it can be differentiated.
 OPERATORS = {
     "forward": (("x",), FLOATS, True),

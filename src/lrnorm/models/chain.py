@@ -53,14 +53,15 @@ def chains(graph: Graph) -> Iterator[Chain]:
 
 
 def _own(name: str, arguments: list[Any]) -> Chain | None:
-    """lrnorm::forward(x, scale, beta, bias, before, after, axis)"""
+    """lrnorm::forward(x, scale, beta, bias, before, after, axes)"""
     if len(arguments) != 7 or not isinstance(arguments[0], Value):
         return None
     scale, beta, bias, before, after, axis = arguments[1:]
     try:
         ends: list[Any] = [tuple(e) if isinstance(e, list) else e for e in (before, after)]
         spec = LRNSpec(scale, beta, bias, *ends)
-        where = tuple(axis) if isinstance(axis, list) else axis
+        axes = tuple(axis) if isinstance(axis, list) else (axis,)
+        where = axes if len(axes) > 1 else axes[0]
     except LRNormError:
         return None
     return Chain(name, arguments[0].name, Found(name, None, {}, spec, where))
