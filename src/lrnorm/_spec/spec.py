@@ -314,7 +314,7 @@ def window_ends(channel_window_size: Any) -> tuple[int, int]:
 # What axis may be: an int, several for a box, or None for the channels.
 Axis = int | tuple[int, ...] | None
 
-_CHANNELS_THIRD_FROM_LAST = {3: 0, 4: 1}
+_CHANNELS_THIRD_FROM_LAST = {3: (0,), 4: (1,)}
 
 
 def resolve_axis(axis: Axis, rank: int) -> int:
@@ -330,13 +330,13 @@ def resolve_axes(axis: Axis, rank: int) -> tuple[int, ...]:
     (…, channels, height, width)."""
     if type(axis) is int and -rank <= axis < rank:
         return (axis % rank,)
+    if axis is None and rank in _CHANNELS_THIRD_FROM_LAST:
+        return _CHANNELS_THIRD_FROM_LAST[rank]
     if not rank:
         way_out = "Pass for example x[None] with axis=0."
         rule = "of rank 0 has no axis for the channels"
         raise ShapeError("an array", rule, value=0, got="", way_out=way_out)
     if axis is None:
-        if rank in _CHANNELS_THIRD_FROM_LAST:
-            return (_CHANNELS_THIRD_FROM_LAST[rank],)
         raise ShapeError(
             "axis",
             "can be left out for (channels, height, width) and (batch, channels, height, width)",
@@ -408,7 +408,7 @@ def spec_from_keywords(
 ) -> LRNSpec:
     """LRNSpec.from_keywords for that axis, remembered: a call with the same numbers costs a
     look-up."""
-    if isinstance(axis, (tuple, list)):
+    if axis is not None and isinstance(axis, (tuple, list)):
         axes = count_axes(axis)
         return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size, axes)
     # The numbers of a pair are told apart by type only where they stand in the key themselves.
