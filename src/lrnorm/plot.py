@@ -1,7 +1,7 @@
-"""What the normalization does, drawn: one pixel, the whole picture, the law itself.
+"""Drawings of the normalization: one pixel, a whole picture, and the response curve.
 
-Each function draws into `ax` and returns it; without one it makes a figure of its own. Nothing is
-shown and no setting of matplotlib is changed.
+Each function draws into `ax` and returns it; without `ax` it makes a new figure. No window opens,
+and no setting of matplotlib changes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ try:
     from matplotlib.ticker import MaxNLocator
 except ImportError as error:
     raise MissingDependencyError(
-        "lrnorm.plot needs matplotlib: pip install 'lrnorm[plot]'."
+        "lrnorm.plot", "needs matplotlib", way_out="Install it: pip install 'lrnorm[plot]'."
     ) from error
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER", "BEFORE", "channels", "compare", "overview", "response"]
 
-# Of Okabe and Ito's palette, told apart with every kind of colour vision, and in gray.
+# From the palette of Okabe and Ito: distinct for every kind of colour vision, and in gray.
 BEFORE = "#E69F00"
 AFTER = "#0072B2"
 
-KINDS = ("png", "pdf", "svg", "jpg")  # what a drawing can be saved as
+KINDS = ("png", "pdf", "svg", "jpg")  # the formats in which a drawing can be saved
 ABOVE: dict[str, Any] = {
     "loc": "upper center",
     "frameon": False,
@@ -52,7 +52,7 @@ def _own_axes() -> Axes:
 
 
 def _make_room(ax: Axes) -> None:
-    """For the legend: above what is drawn, where nothing can pass under it."""
+    """Leave room for the legend above the drawing, where it hides nothing."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.3 * (high - low))
 
@@ -60,8 +60,10 @@ def _make_room(ax: Axes) -> None:
 def _check_spec(spec: Any) -> None:
     if not isinstance(spec, LRNSpec):
         raise KindError(
-            f"spec must be an LRNSpec, got {spec!r}. "
-            "LRNSpec.from_keywords(alpha=…, channel_window_size=…) makes one."
+            "spec",
+            "must be an LRNSpec",
+            value=spec,
+            way_out="LRNSpec.from_keywords(alpha=…, channel_window_size=…) makes one.",
         )
 
 
@@ -77,12 +79,12 @@ def channels(
 
         y[c] = x[c] * (bias + scale * sum(x[j]**2 for j in c-before … c+after)) ** -beta
 
-    `x` is (channels, height, width), or any array with `axis` its channels; `at` says which pixel,
-    one index for each of the other axes, (i, j) for a picture. Left out it is the pixel of most
-    energy.
+    `x` is (channels, height, width), or any array whose channels are on `axis`. `at` is the pixel:
+    one index for each of the other axes, (i, j) for a picture. Without it, the pixel with the
+    largest sum of squares is drawn.
 
-    Errors: ShapeError (a ValueError) where `at` does not fit, KindError (a TypeError) for a spec
-    that is none.
+    Errors: ShapeError (a ValueError) where `at` does not fit, KindError (a TypeError) where `spec`
+    is not an LRNSpec.
 
     >>> import numpy, lrnorm
     >>> x = numpy.random.default_rng(0).normal(size=(16, 4, 5))
@@ -114,7 +116,7 @@ def _position(lines: Array, at: Any) -> tuple[int, ...]:
     """A checked index into the axes behind the channels."""
     space = lines.shape[1:]
     if 0 in lines.shape:
-        raise ShapeError(f"an array without entries has nothing to draw, got {lines.shape}.")
+        raise ShapeError("an array without entries", "cannot be drawn", value=lines.shape)
     if at is None:
         with np.errstate(all="ignore"):
             energy = np.nan_to_num(_energy(lines))
@@ -124,21 +126,24 @@ def _position(lines: Array, at: Any) -> tuple[int, ...]:
         is_integer(i) and -n <= i < n for i, n in zip(at, space, strict=True)
     ):
         raise ShapeError(
-            f"at must be an index into {space}, the axes without the channels, got {at}. "
-            "For (channels, height, width) it is (row, column)."
+            "at",
+            f"must be an index into {space}, the axes without the channels",
+            value=at,
+            way_out="For (channels, height, width) it is (row, column).",
         )
     return tuple(int(i) % n for i, n in zip(at, space, strict=True))
 
 
 def response(spec: LRNSpec, *, ax: Axes | None = None) -> Axes:
-    """The input-output curve of one channel, for neighbours of less and of more energy.
+    """The output of one channel over its input, for several energies of its neighbours.
 
         y = x * (bias + scale * (x**2 + energy of the neighbours)) ** -beta
 
-    Without neighbours the response leaves the straight line where scale * x**2 reaches the bias:
-    the horizontal axis spans four times that x, and the energies are multiples of its square.
+    The energy of the neighbours is the sum of their squares. Without neighbours the curve leaves
+    the straight line where scale * x**2 reaches the bias. The horizontal axis ends at four times
+    that x, and the energies are multiples of its square.
 
-    Errors: KindError (a TypeError) for a spec that is none.
+    Errors: KindError (a TypeError) where `spec` is not an LRNSpec.
 
     >>> import lrnorm
     >>> ax = lrnorm.plot.response(lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2))
@@ -167,7 +172,7 @@ def response(spec: LRNSpec, *, ax: Axes | None = None) -> Axes:
 
 
 def compare(x: Any, y: Any, *, ax: Axes | None = None) -> Axes:
-    """Two pictures side by side in one frame, each with its own largest value brightest.
+    """Two pictures side by side, each scaled by its own largest value.
 
     `x` and `y` are (channels, height, width) of one shape. One channel is drawn in gray and three
     in colour; of any other number the root mean square over the channels is drawn.
@@ -183,8 +188,10 @@ def compare(x: Any, y: Any, *, ax: Axes | None = None) -> Axes:
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 3 or x.shape != y.shape or not x.size:
         raise ShapeError(
-            "x and y must be (channels, height, width) of one shape, with entries, "
-            f"got {x.shape} and {y.shape}. Of a batch pass one item, x[0] and y[0]."
+            "x and y",
+            "must be (channels, height, width) of one shape, with entries",
+            got=f"{x.shape} and {y.shape}",
+            way_out="Of a batch pass one item, x[0] and y[0].",
         )
     left, right = _visible(x), _visible(y)
     height, width = left.shape[:2]
@@ -206,7 +213,12 @@ def compare(x: Any, y: Any, *, ax: Axes | None = None) -> Axes:
 def _energy(x: Array) -> Array:
     """The sum of squares over the first axis, in memory that does not grow with its length."""
     if x.dtype.kind not in "fiubV":  # V: bfloat16
-        raise KindError(f"a drawing needs real numbers, got {x.dtype}. Draw abs(x), for example.")
+        raise KindError(
+            "a drawing",
+            "needs real numbers",
+            got=str(x.dtype),
+            way_out="Draw abs(x), for example.",
+        )
     total = np.zeros(x.shape[1:])
     for channel in x:
         total += np.square(channel, dtype=np.float64)
@@ -227,11 +239,11 @@ def _visible(x: Array) -> Array:
 
 
 def overview(x: Any, spec: LRNSpec, *, axis: Axis = None) -> Figure:
-    """The three drawings of one array in a figure: the picture, one pixel's channels, the law.
+    """One figure of three drawings: the picture, one pixel's channels, and the response curve.
 
-    Of an array with more axes than (channels, height, width) the first item is drawn, of a large
-    one every n-th pixel; what has fewer axes has no picture. Of a box the picture and the law are
-    drawn.
+    An array with more axes than (channels, height, width) is drawn by its first item, a large one
+    by every n-th pixel, and one with fewer axes without a picture. A box is drawn by the picture
+    and the response curve.
 
     >>> import numpy, lrnorm
     >>> x = numpy.random.default_rng(0).random((3, 8, 9))
@@ -257,7 +269,7 @@ def overview(x: Any, spec: LRNSpec, *, axis: Axis = None) -> Figure:
 
 
 def _overview_of_a_box(x: Any, spec: LRNSpec, axes: tuple[int, ...]) -> Figure:
-    """The picture along the last two axes of the box, and the law."""
+    """The picture along the last two axes of the box, and the response curve."""
     before = np.moveaxis(x, axes, range(-len(axes), 0))
     inside = tuple(range(before.ndim - len(axes), before.ndim))
     while before.ndim - len(axes) > 1:

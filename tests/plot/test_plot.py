@@ -88,7 +88,7 @@ def test_channels_refuses_a_pixel_that_is_none(x, at):
         lrnorm.ShapeError, match=r"at must be an index into \(4, 5\).*\(row, column\)"
     ):
         plot.channels(x, SPEC, at)
-    with pytest.raises(lrnorm.ShapeError, match="without entries has nothing to draw"):
+    with pytest.raises(lrnorm.ShapeError, match="without entries cannot be drawn"):
         plot.channels(x[:, :0], SPEC)
 
 
@@ -204,7 +204,8 @@ except AttributeError as error:
         ("import lrnorm; print(lrnorm.files.__name__, 'plot' in dir(lrnorm))", "lrnorm.files True"),
         (
             WITHOUT,
-            "MissingDependencyError lrnorm.plot needs matplotlib: pip install 'lrnorm[plot]'.",
+            "MissingDependencyError lrnorm.plot needs matplotlib. Install it: pip install "
+            "'lrnorm[plot]'.",
         ),
         (UNKNOWN, "module 'lrnorm' has no attribute 'nothing'"),
     ],

@@ -101,10 +101,10 @@ def apply(
     or those named in `keys` while the others are copied as they are. source and target may be one
     file. `progress` shows a bar on stderr. The result is a line that says what was written.
 
-    A .npy, .wxf or .zarr goes through in pieces, in memory that does not grow with it, to the same
-    values as in one call. A .zarr from a .zarr has its chunks, shards, codecs and attributes. A run
-    into a .zarr that is interrupted leaves NAME.partial, and the same call goes on from there;
-    finished chunks are not written again.
+    A .npy, .wxf or .zarr goes through in pieces, in memory that does not grow with it, to the bits
+    of one call; for a box within the rounding of its sums. A .zarr from a .zarr has its chunks,
+    shards, codecs and attributes. A run into a .zarr that is interrupted leaves NAME.partial, and
+    the same call goes on from there; finished chunks are not written again.
 
     Errors: those of `read`, `write` and `local_response_norm`, led by the name of the file;
     FileError (an OSError) where NAME.partial is held by another run or is of other work.
