@@ -183,7 +183,7 @@ def test_a_convention_s_defaults_need_no_set(lrn: Run, x: Any) -> None:
         ),
         (
             "--convention torch --set size=5 --alpha 2 --channel-window-size 1",
-            "--convention replaces --alpha, --channel-window-size. Give its own parameters with --set",
+            "--convention replaces --alpha, --channel-window-size. Give its own parameters with",
         ),
         ("--convention torch --set local_size=5", "torch has no word 'local_size'"),
         ("--convention pytorche", "there is no convention 'pytorche'"),
