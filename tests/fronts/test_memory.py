@@ -23,7 +23,7 @@ LARGE = 4 << 20
 
 @pytest.fixture(autouse=True)
 def smaller_results_are_large(monkeypatch):
-    monkeypatch.setattr("lrnorm.numpy.LARGE", LARGE)
+    monkeypatch.setattr("lrnorm._fronts.numpy.LARGE", LARGE)
 
 
 SPEC = lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2)

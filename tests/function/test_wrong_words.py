@@ -28,10 +28,10 @@ def refused(call: Callable[[], Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("word", "value", "hint"),
     [
-        ("target_device", "CPU", "it belongs to an evaluation, layer(x, target_device='CPU')"),
-        ("TargetDevice", "GPU", "it belongs to an evaluation, layer(x, target_device='GPU')"),
-        ("alpha", 2.0, "it is fixed when the layer is made, layer.replace(alpha=2.0)"),
-        ("axis", 1, "a layer's channels come first. For others: lrnorm.local_response_norm(x, a"),
+        ("target_device", "CPU", "It belongs to an evaluation: layer(x, target_device='CPU')"),
+        ("TargetDevice", "GPU", "It belongs to an evaluation: layer(x, target_device='GPU')"),
+        ("alpha", 2.0, "It is fixed when the layer is made: layer.replace(alpha=2.0)"),
+        ("axis", 1, "The channels of a layer come first. For others: lrnorm.local_response_norm(x, a"),
         ("colour", 1, "It takes {known}"),
     ],
 )
@@ -151,8 +151,8 @@ def test_a_path_is_a_name(own_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("target_device", "it belongs to an evaluation, net(x, target_device=1)"),
-        ("input", "it is fixed when the net is made, net.replace(input=1)"),
+        ("target_device", "It belongs to an evaluation: net(x, target_device=1)"),
+        ("input", "It is fixed when the net is made: net.replace(input=1)"),
         ("colour", "It takes x, grad_output"),
     ],
 )
