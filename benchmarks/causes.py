@@ -12,7 +12,7 @@ from typing import NamedTuple
 import instructions
 from results import Point
 
-_KEPT = instructions.read(instructions.KEPT)
+_KEPT = instructions.read(instructions.X86.kept)
 
 
 def _count(
