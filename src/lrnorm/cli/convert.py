@@ -19,7 +19,7 @@ from lrnorm.models import Found
 def keywords(pairs: Iterable[str]) -> dict[str, Any]:
     """key=value texts as keywords; a value that is no number, list or boolean stays text.
 
-    >>> words(["size=5", "alpha=1e-4", "is_scaled=true"])
+    >>> keywords(["size=5", "alpha=1e-4", "is_scaled=true"])
     {'size': 5, 'alpha': 0.0001, 'is_scaled': True}
     """
     found: dict[str, Any] = {}
