@@ -53,7 +53,7 @@ class Identification:
             except ConventionError:
                 continue
             words[name] = {
-                word: float(f"{value:.15g}") if isinstance(value, float) else value
+                word: _without_dust(value) if isinstance(value, float) else value
                 for word, value in said.items()
             }
         return words
@@ -110,6 +110,13 @@ class Identification:
         if end is None:
             return "the first" if sign == "-" else "the last"
         return f"c{sign}{end}" if end else "c"
+
+
+def _without_dust(value: float) -> float:
+    """The number without what a division and a product left in its last digits."""
+    text = f"{value:.15g}"
+    digits = text.partition("e")[0].replace(".", "").strip("-0")
+    return float(text) if len(digits) <= 12 else value
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
