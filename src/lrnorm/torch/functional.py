@@ -134,11 +134,11 @@ def scripted_window(
         numbers = torch.stack(
             [_as_tensor(alpha, x) / size, _as_tensor(beta, x), _as_tensor(bias, x)]
         )
-        learned: Tensor = torch.ops.lrnorm.learned_forward(x, numbers, before, after, axis)
+        learned: Tensor = torch.ops.lrnorm.learned_forward(x, numbers, [before], [after], [axis])
         return learned
     scale = _as_number(alpha) / size
     y: Tensor = torch.ops.lrnorm.forward(
-        x, scale, _as_number(beta), _as_number(bias), before, after, axis
+        x, scale, _as_number(beta), _as_number(bias), [before], [after], [axis]
     )
     return y
 

@@ -147,7 +147,8 @@ class LocalResponseNormalizationLayer(_Learning):
         self.input = layer.input
         # The same for TorchScript, whose lists have one type.
         self._sizes = [-1 if size is None else size for size in layer.input]
-        self._ends = [int(layer.spec.before or 0), int(layer.spec.after or 0)]
+        ends = layer.channel_window_size
+        self._ends = list(ends) if isinstance(ends, tuple) else [ends, ends]
 
     @property
     def layer(self) -> Layer:

@@ -68,7 +68,7 @@ def _from_spec(spec: LRNSpec, how: str = "") -> _Found:
     try:
         build = _from_words(conventions.write("torch", spec)).build
     except ConventionError:
-        if spec.before is not None and spec.after is not None:
+        if isinstance(spec.before, int) and isinstance(spec.after, int):
             ends = spec.before, spec.after
             words = {
                 "alpha": spec.scale * (sum(ends) + 1),
