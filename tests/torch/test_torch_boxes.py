@@ -12,6 +12,9 @@ torch = pytest.importorskip("torch")
 import lrnorm  # noqa: E402
 from lrnorm import LRNSpec  # noqa: E402
 
+# PyTorch's own, where it sets up forward mode.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+
 BOXES = {
     (2, 3): LRNSpec(0.7, 0.75, 1.0, (1, 0), (0, 2)),
     (-1, 1): LRNSpec(0.5, 0.6, 1.2, (None, 1), (1, 0)),
