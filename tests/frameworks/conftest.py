@@ -30,7 +30,7 @@ def numbers(request: Any) -> Any:
 def ours() -> Callable[..., Any]:
     """What this library computes for the words of a framework."""
 
-    def compute(name: str, x: Any, *, axis: int = 1, **words: Any) -> Any:
+    def compute(name: str, x: Any, *, axis: Any = 1, **words: Any) -> Any:
         return lrnorm.local_response_norm(x, spec=conventions.read(name, **words), axis=axis)
 
     return compute

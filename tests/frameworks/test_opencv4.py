@@ -36,6 +36,15 @@ def test_k_is_ignored(k: float, x: Any, ours: Any) -> None:
     assert not np.allclose(y, ours("caffe", x, k=k, **words), rtol=0.1)
 
 
+@pytest.mark.parametrize("size", [1, 3, 5, 9])
+def test_models_of_caffe_within_channels(size: int, x: Any, ours: Any) -> None:
+    y = caffe(x, f"local_size: {size} alpha: 0.9 beta: 0.75 norm_region: WITHIN_CHANNEL")
+    words = {"local_size": size, "alpha": 0.9, "beta": 0.75}
+    for name in ("caffe", "opencv"):
+        right = ours(name, x, axis=(2, 3), norm_region="WITHIN_CHANNEL", **words)
+        np.testing.assert_allclose(y, right, rtol=1e-4)
+
+
 def test_alpha_left_out_is_not_caffes_one(x: Any, ours: Any) -> None:
     x = x * 300
     y = caffe(x, "local_size: 3")

@@ -39,13 +39,6 @@ def run(core: Any) -> Run:
     return compute
 
 
-def box(x: Any, r: int, divisor: int) -> Any:
-    """The formula with alpha .9, beta .75, bias 1 over a square of height and width."""
-    squares = np.pad(x.astype(np.float64) ** 2, [(0, 0), (0, 0), (r, r), (r, r)])
-    windows = np.lib.stride_tricks.sliding_window_view(squares, (2 * r + 1,) * 2, axis=(2, 3))
-    return x * (1 + 0.9 / divisor * windows.sum((-2, -1))) ** -0.75
-
-
 # The bias is an integer wherever the finding is another one.
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("alpha", "beta"), [(0.9, 0.75), (1.3, 0.6), (0.7, 1.0), (1.1, 2.5)])
@@ -85,14 +78,17 @@ def test_the_bias_is_cut_to_an_integer(bias: float, x: Any, run: Run, ours: Any)
     assert not np.allclose(y, ours("openvino", x, bias=bias, **words), rtol=0.05)
 
 
-def test_height_and_width_are_a_box(x: Any, run: Run) -> None:
-    y = run(x, (2, 3), size=3, alpha=0.9, beta=0.75, bias=1.0)
-    np.testing.assert_allclose(y, box(x, 1, 9), rtol=1e-5)
+@pytest.mark.parametrize("size", SIZES)
+def test_height_and_width_are_a_box(size: int, x: Any, run: Run, ours: Any) -> None:
+    words = {"size": size, "alpha": 0.9, "beta": 0.75, "bias": 1.0}
+    right = ours("openvino", x, axis=(2, 3), axes=[2, 3], **words)
+    np.testing.assert_allclose(run(x, (2, 3), **words), right, rtol=1e-5)
 
 
-def test_beside_height_and_width_the_channels_are_left_out(x: Any, run: Run) -> None:
-    y = run(x, (1, 2, 3), size=3, alpha=0.9, beta=0.75, bias=1.0)
-    np.testing.assert_allclose(y, box(x, 1, 9), rtol=1e-5)
+def test_beside_height_and_width_the_channels_are_left_out(x: Any, run: Run, ours: Any) -> None:
+    words = {"size": 3, "alpha": 0.9, "beta": 0.75, "bias": 1.0}
+    y = run(x, (1, 2, 3), **words)
+    np.testing.assert_allclose(y, ours("openvino", x, axis=(2, 3), axes=[2, 3], **words), rtol=1e-5)
 
 
 @pytest.mark.parametrize("axes", [(0,), (2,), (3,), (-1,), (1, 2)], ids=str)
