@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
 import pytest
 
 import lrnorm
-from lrnorm import LRNSpec
+from lrnorm import LRNSpec, MissingDependencyError
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -282,3 +283,9 @@ def test_equal_subgraphs_are_measured_once(monkeypatch):
         )
     assert len(lrnorm.onnx.chains(graph.model(x))) == 4
     assert len(calls) == 2  # once with the sizes of the input, once with unknown ones
+
+
+def test_without_onnx_runtime_there_is_a_clear_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependencyError, match="onnxruntime is needed to measure"):
+        lrnorm.onnx.chains(written(slices))

@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from lrnorm._identify import exact, identify
 from lrnorm._identify.subject import TYPES
-from lrnorm._spec.errors import IdentificationError
+from lrnorm._spec.errors import IdentificationError, MissingDependencyError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.onnx.candidates import Candidate, needs
 from lrnorm.onnx.graph import Scope, is_op
@@ -140,7 +140,14 @@ class _Run:
 
 def _session(model: ModelProto) -> Any:
     """ONNX Runtime's session of the model; None where it refuses."""
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            "onnxruntime",
+            "is needed to measure what operators compute",
+            way_out="pip install 'lrnorm[onnx]'.",
+        ) from error
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
