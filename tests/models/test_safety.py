@@ -320,3 +320,12 @@ def test_foreign_files(save: Any, content: bytes, text: str) -> None:
 def test_what_is_no_path(thing: Any) -> None:
     with pytest.raises(KindError, match="the model must be a path"):
         models.find(thing)
+
+
+@pytest.mark.parametrize("axes", [[], None, [None], "x"])
+def test_our_operator_with_damaged_axes_is_no_lrn(axes: Any) -> None:
+    from lrnorm.models.chain import Value, chains
+
+    arguments = [Value("x"), 0.2, 0.75, 1.0, [2], [2], axes]
+    found = [chain.found for chain in chains({"y": ("lrnorm.forward", arguments)})]
+    assert all(entry.spec is not None for entry in found)

@@ -62,7 +62,7 @@ def _own(name: str, arguments: list[Any]) -> Chain | None:
         spec = LRNSpec(scale, beta, bias, *ends)
         axes = tuple(axis) if isinstance(axis, list) else (axis,)
         where = axes if len(axes) > 1 else axes[0]
-    except LRNormError:
+    except (LRNormError, TypeError, IndexError):  # a damaged program: no axes, or no numbers
         return None
     return Chain(name, arguments[0].name, Found(name, None, {}, spec, where))
 
