@@ -18,8 +18,8 @@ namespace {
 
 using lrn::Type;
 
-enum class Verb { forward, vjp, jvp, parameters };
-constexpr const char* verb_names[] = {"forward", "vjp", "jvp", "parameters"};
+enum class Verb { forward, vjp, jvp, parameters, vjp_parameters };
+constexpr const char* verb_names[] = {"forward", "vjp", "jvp", "parameters", "vjp_parameters"};
 constexpr const char* type_names[] = {"float32", "float64", "float16", "bfloat16"};
 
 struct Call {
@@ -37,11 +37,17 @@ constexpr Call calls[] = {
     {Verb::forward, Type::f32, false, 2, 0.5, 2, 96, 1024},
     {Verb::forward, Type::f32, false, 2, 0.6, 2, 96, 1024},
     {Verb::forward, Type::f32, false, 2, 2, 2, 96, 1024},
+    {Verb::forward, Type::f32, false, 2, 1.5, 2, 96, 1024},
+    {Verb::forward, Type::f32, false, 2, 1.1, 2, 96, 1024},
+    {Verb::forward, Type::f32, false, 3, 0.75, 2, 96, 1024},
     {Verb::forward, Type::f32, false, 15, 0.75, 2, 96, 1024},
     {Verb::forward, Type::f32, false, 63, 0.75, 1, 256, 256},
+    {Verb::forward, Type::f32, false, 96, 0.75, 2, 96, 1024},
+    {Verb::forward, Type::f32, true, 96, 0.75, 2, 96, 1024},
     {Verb::forward, Type::f32, true, 2, 0.75, 2, 96, 1024},
     {Verb::forward, Type::f32, true, 15, 0.75, 2, 96, 1024},
     {Verb::forward, Type::f32, false, 2, 0.75, 64, 96, 9},
+    {Verb::forward, Type::f32, false, 2, 0.75, 64, 96, 16},
     {Verb::forward, Type::f32, false, 2, 0.75, 1, 2048, 1},
     {Verb::forward, Type::f32, false, 2, 0.75, 1, 5, 2},
     {Verb::forward, Type::f64, false, 2, 0.75, 2, 96, 1024},
@@ -53,8 +59,10 @@ constexpr Call calls[] = {
     {Verb::vjp, Type::f32, false, 15, 0.75, 2, 96, 1024},
     {Verb::vjp, Type::f64, false, 2, 0.75, 2, 96, 1024},
     {Verb::vjp, Type::bf16, false, 2, 0.75, 2, 96, 1024},
+    {Verb::vjp, Type::f32, false, 96, 0.75, 2, 96, 1024},
     {Verb::jvp, Type::f32, false, 2, 0.75, 2, 96, 1024},
     {Verb::parameters, Type::f32, false, 2, 0.75, 2, 96, 1024},
+    {Verb::vjp_parameters, Type::f32, false, 2, 0.75, 2, 96, 1024},
 };
 
 std::int64_t elements_of(const Call& call) { return call.batch * call.channels * call.pixels; }
@@ -112,6 +120,7 @@ bool run(Verb verb, const lrn::Problem& problem) {
         case Verb::vjp: return lrn::vjp(problem);
         case Verb::jvp: return lrn::jvp(problem);
         case Verb::parameters: return lrn::parameters(problem, total);
+        case Verb::vjp_parameters: return lrn::vjp_parameters(problem, total);
     }
     return false;
 }

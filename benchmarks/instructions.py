@@ -32,7 +32,7 @@ CROSS = (
     *("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"),
     *("-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", "-DLRNORM_CORE_TESTS=ON"),
 )
-VERBS = ("forward", "vjp", "jvp", "parameters")
+VERBS = ("forward", "vjp", "jvp", "parameters", "vjp_parameters")
 LOUD = 0.03
 CALL = ("set", "verb", "type", "layout", "window", "beta", "shape")
 COLUMNS = (*CALL, "elements", "instructions", "per_element", "compiler")

@@ -63,6 +63,7 @@ class Timed:
 
 
 copy = partial(Timed, "copy")
+shared_copy = partial(Timed, "shared copy")  # on as many threads as the case has
 ours = partial(Timed, "ours")  # into an existing output
 fresh = partial(Timed, "fresh")  # into a new output
 
@@ -104,6 +105,152 @@ def _beta(case: Case, beta: float) -> Case:
     return replace(case, beta=beta)
 
 
+_MIDDLE = Case((16, 96, 55, 55))
+_ONE = Case((1, 96, 55, 55))
+_WHOLE_LAST = Case((256, 1024, 1, 1), layout="last")
+_DOUBLE = replace(_MIDDLE, dtype="float64")
+_SHORT = (Case((16, 96, 4, 4)), Case((64, 512, 4, 4)))
+_BEYOND = {  # arrays of twice the last cache of the machine that the page was measured on
+    "float32": Case((867, 96, 55, 55)),
+    "float16": Case((1734, 96, 55, 55), dtype="float16"),
+    "bfloat16": Case((1734, 96, 55, 55), dtype="bfloat16"),
+}
+_BATCHES = (("16 pictures", _MIDDLE), ("1 picture", _ONE))
+
+# Calls next to the common one: none is much slower.
+NEIGHBOURS = (
+    *(
+        Promise(
+            f"windows, {name}",
+            f"window {2 * radius + 1} by 5, beta {beta:g}",
+            ours(replace(case, radius=radius, beta=beta)),
+            ours(_beta(case, beta)),
+            1.6,
+        )
+        for name, case in _BATCHES
+        for radius in (3, 5, 7, 15)
+        for beta in (0.5, 0.75, 1.0)
+    ),
+    *(
+        Promise(
+            "wide windows",
+            f"window {2 * radius + 1} by 5",
+            ours(replace(Case((8, 256, 28, 28)), radius=radius)),
+            ours(Case((8, 256, 28, 28))),
+            1.8,
+        )
+        for radius in (31, 63, 127)
+    ),
+    *(
+        Promise(
+            f"exponents, {name}",
+            f"beta {beta:g} by 0.75",
+            ours(_beta(case, beta)),
+            ours(case),
+            bound,
+        )
+        for name, case in _BATCHES
+        for beta, bound in (
+            *((beta, 1.4) for beta in (1.25, 1.5, 1.75, 2.0, 3.0)),
+            *((beta, 2) for beta in (0.6, 0.9, 1.1, 2.5)),
+        )
+    ),
+    *(
+        Promise(
+            f"derivatives, {name}", text, ours(replace(case, verb=verb)), ours(_vjp(case)), bound
+        )
+        for name, case in _BATCHES
+        for text, verb, bound in (
+            ("vjp with parameters by vjp", "vjp and parameters", 1.6),
+            ("jvp by vjp", "jvp", 1.1),
+        )
+    ),
+    Promise("vjp in cache", "vjp by np.copyto", ours(_vjp(_CACHED)), copy(_CACHED), 4),
+    *(
+        Promise(
+            f"whole axis, {name}, channels {case.layout}",
+            f"{verb}, whole axis by window 5",
+            ours(replace(case, radius=case.shape[1], verb=verb)),
+            ours(replace(case, verb=verb)),
+            1.3,
+        )
+        for name, case in (
+            ("256×1024", _WHOLE_LAST),
+            ("256×1024", Case((1, 1024, 16, 16))),
+            ("16 pictures", _MIDDLE),
+            ("16 pictures", replace(_MIDDLE, layout="last")),
+        )
+        for verb in ("forward", "vjp")
+    ),
+    Promise(
+        "windows of zeros",
+        "bias 0 over windows of zeros by bias 1",
+        ours(replace(_MIDDLE, bias=0.0, values="mostly zeros")),
+        ours(replace(_MIDDLE, values="mostly zeros")),
+        3,
+    ),
+    *(
+        Promise(
+            f"rare values, {values}",
+            f"all inputs {values} by ordinary ones",
+            ours(replace(case, values=values)),
+            ours(case),
+            8,
+        )
+        for case, values in (
+            (_ONE, "1e20"),
+            (_MIDDLE, "1e20"),
+            (replace(_ONE, dtype="float64"), "1e200"),
+        )
+    ),
+    *(
+        Promise("short rows", "4×4 pixels by np.copyto", ours(case), copy(case), bound)
+        for case, bound in zip(_SHORT, (5, 1.3), strict=True)
+    ),
+    Promise("layouts", "forward, channels last by first", ours(_LAST), ours(_LARGE), 1.3),
+    Promise("float64", "forward by np.copyto of its bytes", ours(_DOUBLE), copy(_DOUBLE), 2),
+    Promise(
+        "16 pictures", "forward by a copy on two threads", ours(_MIDDLE), shared_copy(_MIDDLE), 1.3
+    ),
+    Promise(
+        "twice the last cache",
+        "forward by the fastest copy",
+        ours(_BEYOND["float32"]),
+        shared_copy(_BEYOND["float32"]),
+        1.1,
+    ),
+    *(
+        Promise(
+            f"twice the last cache, {name}",
+            "forward by a copy on two threads",
+            ours(_BEYOND[name]),
+            shared_copy(_BEYOND[name]),
+            1.3,
+        )
+        for name in ("float16", "bfloat16")
+    ),
+    *(
+        Promise(
+            "torch.compile",
+            f"torch.compile by ours, beta {beta:g}",
+            rival("torch.compile", _beta(_MIDDLE, beta)),
+            fresh(_beta(_MIDDLE, beta)),
+            1.5,
+            True,
+        )
+        for beta in (1.0, 2.0)
+    ),
+    Promise(
+        "ten numbers",
+        "OpenCV by ours",
+        rival("opencv", Case((1, 5, 2, 1))),
+        fresh(Case((1, 5, 2, 1))),
+        1,
+        True,
+    ),
+)
+
+
 PROMISES = (
     Promise("large", "forward, beta 0.75, by np.copyto", ours(_LARGE), copy(_LARGE), 1.3),
     Promise(
@@ -140,6 +287,7 @@ PROMISES = (
     Promise(
         "windows", "window 63 by window 5", ours(replace(_WINDOWS, radius=31)), ours(_WINDOWS), 3
     ),
+    *NEIGHBOURS,
 )
 
 
@@ -161,6 +309,9 @@ def _line_entrant(timed: Timed) -> Entrant:
 Make = Callable[[Timed, Callable[[Case], Arrays]], Entrant]
 MAKERS: dict[str, Make] = {
     "copy": lambda timed, arrays: measuring.copy_entrant(timed.case, arrays(timed.case)),
+    "shared copy": lambda timed, arrays: measuring.shared_copy_entrant(
+        timed.case, arrays(timed.case)
+    ),
     "ours": lambda timed, arrays: measuring.our_entrants(timed.case, arrays(timed.case))[0],
     "fresh": lambda timed, arrays: measuring.our_entrants(timed.case, arrays(timed.case))[1],
     "rival": lambda timed, arrays: rival_entrant(
@@ -320,7 +471,12 @@ def measure_promises(
 ) -> Iterator[tuple[list[Finding], Row]]:
     """Group by group, so that a run that breaks keeps its first groups."""
     for group in dict.fromkeys(promise.group for promise in PROMISES):
-        yield measure_group([p for p in PROMISES if p.group == group], rounds)
+        promises = [p for p in PROMISES if p.group == group]
+        found, row = measure_group(promises, rounds)
+        if row.busy:  # the quieter of two attempts; the row says if it was busy too
+            again = measure_group(promises, rounds)
+            found, row = max((found, row), again, key=lambda attempt: attempt[1].canary or 0)
+        yield found, row
     yield measure_busy(calls_while_busy)
 
 

@@ -162,6 +162,20 @@ nb::object parameters(nb::handle x, nb::handle second, double scale, double beta
     return nb::make_tuple(total.scale, total.beta, total.bias);
 }
 
+nb::object vjp_parameters(nb::handle x, nb::handle second, nb::handle out, double scale, double beta, double bias,
+                          std::int64_t before, std::int64_t after, int axis, bool fresh, int threads) {
+    const Buffer from(x, false), with(second, false), to(out, true);
+    Call call(coefficients(scale, beta, bias, before, after));
+    call.problem.fresh = fresh;
+    call.problem.threads = threads;
+    if (!add(call, lrn::X, from, axis, true) || !add(call, lrn::second, with, axis, false) ||
+        !add(call, lrn::out, to, axis, false))
+        return nb::none();
+    lrn::ParameterGradients total{0, 0, 0};
+    compute(call, [&](const lrn::Problem& p) { return lrn::vjp_parameters(p, total); });
+    return nb::make_tuple(total.scale, total.beta, total.bias);
+}
+
 // ---- windows over several axes ----------------------------------------------------------------
 
 struct BoxCall {
@@ -291,6 +305,8 @@ NB_MODULE(_core, m) {
           "after"_a, "axis"_a, "fresh"_a = false, "threads"_a = 0);
     m.def("parameters", &parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
           "axis"_a, "threads"_a = 0);
+    m.def("vjp_parameters", &vjp_parameters, "x"_a, "g"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,
+          "after"_a, "axis"_a, "fresh"_a = false, "threads"_a = 0);
     m.def("box_forward", &box_forward, "x"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
           "axes"_a, "fresh"_a = false, "threads"_a = 0);
     m.def("box_vjp", &box_derivative<lrn::vjp>, "x"_a, "g"_a, "out"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a,

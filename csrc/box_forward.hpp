@@ -17,7 +17,7 @@ inline auto line_for(Power power) {
         case Power::three_quarter: return &Function<S, Power::three_quarter>::line;
         case Power::one: return &Function<S, Power::one>::line;
         case Power::two: return &Function<S, Power::two>::line;
-        default: return &Function<S, Power::general>::line;
+        default: return &Function<S, Power::any>::line;
     }
 }
 
@@ -26,8 +26,8 @@ template <class S, Power power>
 struct BoxForwardLine {
     LRN_LOOP static void line(const typename BoxRing<Sum<S>>::Rows& sums, i64 cell, const S* own, S* to, i64 n,
                      const Coefficients& k, BoxRare& rare) {
-        const Energy<S, power> energy(k);
-        const Range range = trusted_range(k, power, true);
+        const Energy<S, power> energy(k, false);
+        const Range range = energy.plain;
         const i64 at = cell * round_up(n, float_lanes);
         const vd scale = all(k.scale), bias = all(k.bias);
         const vf lowest = all(float(range.low)), highest = all(float(range.high));

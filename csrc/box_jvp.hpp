@@ -11,7 +11,7 @@ struct BoxJvpLine {
     using Rows = typename BoxRing<Sum<S>>::Rows;
     LRN_LOOP static void line(const Rows& squares, const Rows& products, i64 cell, const S* x, const S* t, S* to, i64 n,
                      const Coefficients& k, BoxRare& rare) {
-        const Energy<S, power> energy(k);
+        const Energy<S, power> energy(k, false);
         const i64 at = cell * round_up(n, float_lanes);
         const double factor = 2 * k.scale * k.beta;
         const auto one_vector = [&](vd v, vd u, vd to_beta, vd inverse, vd sum) {

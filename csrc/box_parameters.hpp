@@ -17,7 +17,7 @@ public:
           x(tile, X, k.before + k.after + 1),
           g(tile, second, 1),
           squares(tile),
-          energy(k),
+          energy(k, false),
           rare(tile),
           exact(tile, false, 1) {}
 
@@ -105,7 +105,7 @@ private:
     i64 pitch;
     BoxReader<S> x, g;
     BoxSquares<S> squares;
-    Energy<S, Power::general> energy;
+    Energy<S, Power::any> energy;
     BoxRare rare;
     ExactSums exact;
     double* terms[3] = {};

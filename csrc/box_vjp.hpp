@@ -14,7 +14,7 @@ struct BoxPassBack {
     LRN_LOOP static void line(const typename BoxRing<Sum<S>>::Rows& sums, i64 cell, const S* x, const S* g, i64 n,
                      const Coefficients& k, double* direct, double* through, BoxRare& rare) {
         using A = Sum<S>;
-        const Energy<S, power> energy(k);
+        const Energy<S, power> energy(k, false);
         const i64 pitch = round_up(n, float_lanes), at = cell * pitch;
         with_rows(sums.count, [&, near = sums, energy](auto count) {
             for (i64 i = 0; i < n; i += float_lanes) {

@@ -2,38 +2,12 @@
 // vector code cannot be trusted with.
 #pragma once
 
-#include "power.hpp"
+#include "careful.hpp"
 #include "rows.hpp"
 #include "window.hpp"
 
 namespace lrn {
 namespace {
-
-struct Range {
-    double low, high;
-};
-
-// 2^e for whole |e| < 1023.
-inline double power_of_two(int e) {
-    const std::int64_t bits = std::int64_t(e + 1023) << 52;
-    return bits_of<double>(bits);
-}
-
-inline bool moderate(double v) {
-    v = v < 0 ? -v : v;
-    return v == 0 || (v > 0x1p-100 && v < 0x1p100);
-}
-
-// float chains want D and its powers within float; the others leave room for D^-(beta + 1) and
-// its product with any input in double. Coefficients beyond all measure leave nothing inside.
-inline Range trusted_range(const Coefficients& k, Power power, bool float_chain) {
-    if (!moderate(k.scale) || !moderate(k.bias)) return {__builtin_inf(), -__builtin_inf()};
-    if (float_chain) return {1.0 / chain_limit(power), chain_limit(power)};
-    const double beta = k.beta < 0 ? -k.beta : k.beta;
-    const double exponent = 300 / (beta + 1);
-    if (exponent < 1) return {__builtin_inf(), -__builtin_inf()};
-    return {power_of_two(-int(exponent)), power_of_two(int(exponent))};
-}
 
 // float64 inputs whose products with each other and with powers of D could leave the range.
 // Zero is harmless. Nothing of 32 bits or less can do that to a double.
@@ -78,48 +52,68 @@ template <class S, Power power>
 class Energy {
 public:
     static constexpr bool is_double = sizeof(S) == 8;
-    static constexpr bool float_chain = power != Power::general && !is_double;
 
-    explicit Energy(const Coefficients& k) : k(k), range(trusted_range(k, power, float_chain)) {}
+    static constexpr bool float_chain = power != Power::any && !is_double;
+
+    // exact_sums: of inputs of 32 bits or less, whether the sums given hold every square.
+    explicit Energy(const Coefficients& k, bool exact_sums = true)
+        : k(k), range(range_of(k, true, 300)), numbers(k, power, true), exact_sums(exact_sums) {
+        plain = !float_chain || range.low > 1 ? range : Range{numbers.lowest, numbers.limit};
+    }
 
     // both: whether the upper half holds any pixels. Roots are slow enough to ask.
     Powers operator()(Pairs sums, bool both = true) const {
-        const Pair a = energy(sums.low), b = both ? energy(sums.high) : a;
         Powers result;
-        result.d = {a.high, b.high};
-        result.rare = outside(a.high, all(range.low), all(range.high)) |
-                      outside(b.high, all(range.low), all(range.high)) << double_lanes;
-        if constexpr (is_double)
-            result.rare |= nan_lanes(a.high) | nan_lanes(b.high) << double_lanes;
-        if constexpr (float_chain) {
-            const vf d = narrow(result.d);
-            result.power = widen(chain<power>(d));
-            result.inverse = widen(all(1.f) / d);
-        } else {
+        if constexpr (is_double) {
+            const Pair a = energy(sums.low), b = both ? energy(sums.high) : a;
+            result.d = {a.high, b.high};
             result.power.low = one_vector(a);
             result.power.high = both ? one_vector(b) : result.power.low;
             result.inverse = {all(1.0) / a.high, all(1.0) / b.high};
+            result.rare = outside(a.high, all(range.low), all(range.high)) | nan_lanes(a.high) |
+                          (outside(b.high, all(range.low), all(range.high)) | nan_lanes(b.high)) << double_lanes;
+        } else {
+            const Doubles d = {fma(sums.low.high, all(k.scale), all(k.bias)), fma(sums.high.high, all(k.scale), all(k.bias))};
+            result.d = d;
+            if constexpr (power == Power::any) {
+                result.power = wide_power<power>(d, numbers);
+                result.inverse = {all(1.0) / d.low, all(1.0) / d.high};
+                result.rare = exact_sums ? numbers.beyond(d) : outside_plain(d);
+            } else {
+                const vf rounded = narrow(d);
+                result.power = widen(chain<power>(rounded));
+                result.inverse = widen(all(1.f) / rounded);
+                result.rare = exact_sums ? 0 : outside_plain(d);
+                if (!exact_sums) return result;
+                if (beyond(rounded, numbers.lowest, numbers.limit) || numbers.wide.low > 1) [[unlikely]] {
+                    Doubles better = result.power, better_inverse = result.inverse;
+                    result.rare = careful_powers<power>(better, better_inverse, rounded, d, numbers);
+                    result.power = better;
+                    result.inverse = better_inverse;
+                }
+            }
         }
         return result;
     }
 
+    Range plain;  // of D, where the common code is trusted
+
 private:
-    // D in one double where that is more than enough, else in two: rounding it to float64 costs
-    // beta / 2 ulp of the power, which large powers cannot afford.
+    unsigned outside_plain(Doubles d) const {
+        return outside(d.low, all(plain.low), all(plain.high)) | outside(d.high, all(plain.low), all(plain.high)) << double_lanes;
+    }
+
+    // D in two doubles: rounding it to float64 costs beta / 2 ulp of the power, which large powers
+    // cannot afford.
     Pair energy(Pair sum) const {
-        if constexpr (is_double) {
-            const Pair product = two_product(sum.high, all(k.scale));
-            const Pair d = two_sum(product.high, all(k.bias));
-            return fast_two_sum(d.high, d.low + fma(sum.low, all(k.scale), product.low));
-        } else {
-            return {fma(sum.high, all(k.scale), all(k.bias)), vd{}};
-        }
+        const Pair product = two_product(sum.high, all(k.scale));
+        const Pair d = two_sum(product.high, all(k.bias));
+        return fast_two_sum(d.high, d.low + fma(sum.low, all(k.scale), product.low));
     }
 
     vd one_vector(Pair d) const {
-        if constexpr (power != Power::general) return chain<power>(d.high);
-        else if constexpr (is_double) return power_double(d, k.beta);
-        else return power_single(d.high, k.beta);
+        if constexpr (power != Power::any) return chain<power>(d.high);
+        else return power_double(d, k.beta);
     }
 
     // Error-free additions make nan of inf: the scalar code tells which it was.
@@ -130,6 +124,8 @@ private:
 
     const Coefficients& k;
     Range range;
+    Numbers numbers;
+    bool exact_sums;
 };
 
 // Runs the kernel for the tile's power.
@@ -141,7 +137,7 @@ inline bool run_for_power(const Tile& tile) {
         case Power::three_quarter: return run_in_scratch(K<S, Power::three_quarter>(tile));
         case Power::one: return run_in_scratch(K<S, Power::one>(tile));
         case Power::two: return run_in_scratch(K<S, Power::two>(tile));
-        default: return run_in_scratch(K<S, Power::general>(tile));
+        default: return run_in_scratch(K<S, Power::any>(tile));
     }
 }
 

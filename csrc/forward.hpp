@@ -2,8 +2,12 @@
 // contiguous channels, and double (or double-double) arithmetic for everything else.
 #pragma once
 
+#include "careful.hpp"
 #include "energy.hpp"
+#include "grouped.hpp"
 #include "narrow.hpp"
+#include "scaled.hpp"
+#include "whole.hpp"
 #include "window.hpp"
 
 namespace lrn {
@@ -11,47 +15,65 @@ namespace {
 
 // ---- float arithmetic, for short windows -------------------------------------------------------
 
-template <Power power, class S, bool around_cache>
-inline void narrow_row(const NarrowRows& rows, S* to, i64 n, const Coefficients& k) {
-    const NarrowEnergy<power, S> energy(k);
-    // Copies that stay in registers: for all the compiler knows, a store to y changes `rows`.
-    const NarrowRows near = rows;
-    const float *own = rows.row[rows.own], *ahead = rows.ahead;
-    const auto repair = [&](i64 i, unsigned lanes, i64 count) {
-        for (; lanes; lanes &= lanes - 1) {
-            const i64 lane = __builtin_ctz(lanes);
-            if (lane >= count) return;
-            double window[direct_width];
-            for (int j = 0; j < direct_width; ++j) window[j] = double(rows.row[j][i + lane]);
-            put_one(to + i + lane, scalar::forward(window, direct_width, rows.own, k));
-        }
-    };
-    const auto part = [&](i64 i, i64 count) {
-        const auto get = [&](const float* row) { return load_part(row + i, count); };
-        const NarrowPowers p = energy(near, get);
-        store_part(to + i, get(own) * p.power, count);
-        if (p.beyond) repair(i, energy.rare(p), count);
-    };
+// What scalar.cpp needs for an element of a row.
+struct NarrowScalar {
+    const NarrowRows& rows;
+    const Coefficients& k;
+};
+inline double scalar_forward(const void* kernel, i64, i64 p) {
+    const NarrowScalar& row = *static_cast<const NarrowScalar*>(kernel);
+    double window[direct_width];
+    for (int j = 0; j < direct_width; ++j) window[j] = double(row.rows.row[j][p]);
+    return scalar::forward(window, direct_width, row.rows.own, row.k);
+}
 
-    i64 i = 0;
-    if constexpr (around_cache) {
-        i = least(n, i64(-std::uintptr_t(to) & (vector_bytes - 1)) / i64(sizeof(S)));
-        if (i) part(0, i);
+// Of `count` channels, whose rows lie `step` elements apart: more than one only where every row of
+// their windows does. Windows of fewer rows have zeros in the last ones, which stay.
+struct Run {
+    i64 count, step, step_out, moving;
+};
+
+template <Power power, class S, bool around_cache>
+inline void narrow_row(NarrowRows& rows, S* to, i64 n, const Numbers& numbers, const Run& run) {
+    const NarrowEnergy<power, S> energy(numbers);
+    const NarrowScalar scalar{rows, numbers.k};
+    // A copy that stays in registers: for all the compiler knows, a store to y changes `rows`.
+    NarrowRows near = rows;
+    for (i64 c = 0;;) {
+        const float *own = near.row[near.own], *ahead = near.ahead;
+        const auto compute = [&](i64 i, auto get) {
+            const NarrowPowers p = energy(near, get);
+            vf y = get(own) * p.power;
+            if (p.beyond) [[unlikely]]
+                y = careful_forward<power>(y, get(own), p.d, energy.wide_energy(near, get), numbers, {scalar_forward, &scalar, 0, i});
+            return y;
+        };
+        const auto part = [&](i64 i, i64 count) {
+            store_part(to + i, compute(i, [&](const float* row) { return load_part(row + i, count); }), count);
+        };
+
+        i64 i = 0;
+        if constexpr (around_cache) {
+            i = least(n, i64(-std::uintptr_t(to) & (vector_bytes - 1)) / i64(sizeof(S)));
+            if (i) part(0, i);
+        }
+        for (; i + float_lanes <= n; i += float_lanes) {
+            __builtin_prefetch(ahead + i);
+            const vf y = compute(i, [&](const float* row) { return load(row + i); });
+            if constexpr (around_cache) stream(to + i, y);
+            else store(to + i, y);
+        }
+        if (i < n) part(i, n - i);
+        if (around_cache || ++c >= run.count) return;
+        for (i64 r = 0; r < run.moving; ++r) rows.row[r] += run.step;
+        rows.ahead += run.step;
+        near = rows;
+        to += run.step_out;
     }
-    for (; i + float_lanes <= n; i += float_lanes) {
-        __builtin_prefetch(ahead + i);
-        const auto get = [&](const float* row) { return load(row + i); };
-        const NarrowPowers p = energy(near, get);
-        const vf y = get(own) * p.power;
-        if constexpr (around_cache) stream(to + i, y);
-        else store(to + i, y);
-        if (p.beyond) repair(i, energy.rare(p), float_lanes);
-    }
-    if (i < n) part(i, n - i);
 }
 
 template <class S>
-using NarrowRow = void (*)(const NarrowRows&, S*, i64, const Coefficients&);
+using NarrowRow = void (*)(NarrowRows&, S*, i64, const Numbers&, const Run&);
 
 template <class S, bool around_cache>
 inline NarrowRow<S> narrow_row_for(Power power) {
@@ -60,7 +82,12 @@ inline NarrowRow<S> narrow_row_for(Power power) {
         case Power::half: return narrow_row<Power::half, S, around_cache>;
         case Power::three_quarter: return narrow_row<Power::three_quarter, S, around_cache>;
         case Power::one: return narrow_row<Power::one, S, around_cache>;
+        case Power::five_quarter: return narrow_row<Power::five_quarter, S, around_cache>;
+        case Power::three_half: return narrow_row<Power::three_half, S, around_cache>;
+        case Power::seven_quarter: return narrow_row<Power::seven_quarter, S, around_cache>;
         case Power::two: return narrow_row<Power::two, S, around_cache>;
+        case Power::three: return narrow_row<Power::three, S, around_cache>;
+        case Power::steep: return narrow_row<Power::steep, S, around_cache>;
         default: return narrow_row<Power::general, S, around_cache>;
     }
 }
@@ -68,7 +95,8 @@ inline NarrowRow<S> narrow_row_for(Power power) {
 template <class S>
 class NarrowForward {
 public:
-    explicit NarrowForward(const Tile& tile) : tile(tile), x(tile, X, direct_width), y(tile) {}
+    explicit NarrowForward(const Tile& tile)
+        : tile(tile), numbers(tile.coefficients, tile.power, false), x(tile, X, direct_width), y(tile) {}
 
     void place(Arena& arena) {
         x.place(arena);
@@ -87,20 +115,30 @@ public:
         }
         NarrowRows rows;
         rows.own = int(k.before);
+        const i64 window = k.before + k.after + 1;
         for (i64 j = 0; j < tile.channels + k.after; ++j) {
             if (j < tile.channels) x.fetch(j);
             const i64 c = j - k.after;
             if (c < 0) continue;
             rows_around(c, k.before, k.after, tile.channels, zeros, [&](i64 from) { return x.at(from); }, rows.row);
             rows.ahead = x.ahead(c + k.after + 1);
+            Run run{1, 0, 0, 0};
+            if (tile.pixels <= short_row && x.in_place() && y.in_place() && c >= k.before && j < tile.channels - 2) {
+                // Rows this short are over before the next one's numbers are set up.
+                run = {tile.channels - 1 - j, tile.channel_stride[X], tile.channel_stride[out], window};
+                j += run.count - 1;
+            }
             // The row function writes around the cache by itself.
-            compute(rows, around_cache ? y.place_of(c) : y.row(c), tile.pixels, k);
+            compute(rows, around_cache ? y.place_of(c) : y.row(c), tile.pixels, numbers, run);
             if (!around_cache) y.done(c);
         }
     }
 
 private:
+    static constexpr i64 short_row = 128;
+
     const Tile& tile;
+    const Numbers numbers;
     History<S, float> x;
     Writer<S> y;
     float* zeros = nullptr;
@@ -109,7 +147,7 @@ private:
 template <class S>
 class NarrowForwardLines {
 public:
-    explicit NarrowForwardLines(const Tile& tile) : tile(tile) {}
+    explicit NarrowForwardLines(const Tile& tile) : tile(tile), numbers(tile.coefficients, tile.power, false) {}
     void place(Arena& arena) { line.place(arena, tile.channels); }
 
     void run() {
@@ -120,16 +158,19 @@ public:
         rows.own = int(k.before);
         for (i64 r = 0; r < direct_width; ++r) rows.row[r] = line.shifted(r, k.before, k.after);
         rows.ahead = line.own();
-        const auto compute = narrow_row_for<S, false>(tile.power);
+        NarrowRow<S> compute = narrow_row_for<S, false>(tile.power);
+        if constexpr (sizeof(S) == 4)
+            if (tile.stream) compute = narrow_row_for<S, true>(tile.power);
         for (i64 p = 0; p < tile.pixels; ++p) {
             const S* x = element<S>(tile, X, 0, p);
             for (i64 i = 0; i < n; i += float_lanes) put(line.own(), i, n, get(x, i, n));
-            compute(rows, output<S>(tile, 0, p), n, k);
+            compute(rows, output<S>(tile, 0, p), n, numbers, {1, 0, 0, 0});
         }
     }
 
 private:
     const Tile& tile;
+    const Numbers numbers;
     PaddedLine<float> line;
 };
 
@@ -144,7 +185,8 @@ public:
           x(tile, X, k.before + k.after + 1),
           y(tile),
           squares(tile, k.before, k.after),
-          energy(k) {}
+          energy(k),
+          scaled(k) {}
 
     void place(Arena& arena) {
         x.place(arena);
@@ -178,11 +220,34 @@ private:
                 const Powers p = energy(sums.template at<count.value>(i, both), both);
                 const Doubles v = get_doubles(own, i, n);
                 put_doubles(to, i, n, {v.low * p.power.low, v.high * p.power.high});
-                if (p.rare) rare.add(i, p.rare, n);
+                if (p.rare) [[unlikely]] finish_rare(c, i, p.rare, v, to);
             }
         });
         for (i64 p : rare) repair(c, p, to);
         y.done(c);
+    }
+
+    // The lanes left for scalar.cpp are noted.
+    void finish_rare(i64 c, i64 i, unsigned lanes, Doubles own, S* to) {
+        if constexpr (sizeof(S) == 8) {
+            const i64 first = most(0, c - k.before), last = least(tile.channels - 1, c + k.after), n = tile.pixels;
+            const vd low = scaled(own.low, first, last, [&](i64 j) { return get_doubles(x.at(j), i, n).low; });
+            const vd high = scaled(own.high, first, last, [&](i64 j) { return get_doubles(x.at(j), i, n).high; });
+            for (int l = 0; l < float_lanes && i + l < n; ++l) {
+                if (!(lanes >> l & 1)) continue;
+                to[i + l] = l < double_lanes ? low[l] : high[l - double_lanes];
+                // Zeros over zeros are nan in earnest; of all other nan scalar.cpp tells what they are.
+                if (to[i + l] == to[i + l] || is_zero(c, i + l)) lanes &= ~(1u << l);
+            }
+        }
+        if (lanes) rare.add(i, lanes, tile.pixels);
+    }
+
+    // Whether D is 0.
+    bool is_zero(i64 c, i64 p) const {
+        bool zero = k.bias == 0 && k.beta > 0;
+        for (i64 j = most(0, c - k.before); zero && j <= least(tile.channels - 1, c + k.after); ++j) zero = x.at(j)[p] == 0;
+        return zero;
     }
 
     void repair(i64 c, i64 p, S* to) {
@@ -197,17 +262,23 @@ private:
     Writer<S> y;
     Window<Sum<S>> squares;
     Energy<S, power> energy;
+    ScaledForward scaled;
     Rare rare;
     double* column = nullptr;
 };
 
 template <class S>
 bool forward(const Tile& tile) {
-    if constexpr (sizeof(S) != 8)
+    if (tile.whole) return run_in_scratch(WholeAxis<S, Whole::forward>(tile));
+    if constexpr (sizeof(S) != 8) {
         if (tile.narrow)
             return tile.lines ? run_in_scratch(NarrowForwardLines<S>(tile))
                               : run_in_scratch(NarrowForward<S>(tile));
-    return run_for_power<WideForward, S>(tile);
+        if (tile.grouped) return run_in_scratch(GroupedForward<S>(tile));
+        return run_in_scratch(WideForward<S, Power::any>(tile));
+    } else {
+        return run_for_power<WideForward, S>(tile);
+    }
 }
 
 }  // namespace

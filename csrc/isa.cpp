@@ -9,6 +9,15 @@
 #define LRN_JOIN(a, b) LRN_JOIN_(a, b)
 
 namespace lrn {
+namespace {
+
+// vjp may write over x.
+template <class S>
+bool vjp_parameters(const Tile& tile) {
+    return parameters<S>(tile) && vjp<S>(tile);
+}
+
+}  // namespace
 
 extern const KernelTable LRN_JOIN(kernels_, LRN_ISA);
 const KernelTable LRN_JOIN(kernels_, LRN_ISA) = {
@@ -16,6 +25,7 @@ const KernelTable LRN_JOIN(kernels_, LRN_ISA) = {
     {vjp<float>, vjp<double>, vjp<f16>, vjp<bf16>},
     {jvp<float>, jvp<double>, jvp<f16>, jvp<bf16>},
     {parameters<float>, parameters<double>, parameters<f16>, parameters<bf16>},
+    {vjp_parameters<float>, vjp_parameters<double>, vjp_parameters<f16>, vjp_parameters<bf16>},
 };
 
 }  // namespace lrn

@@ -52,6 +52,7 @@ bool forward(const Problem&);
 bool vjp(const Problem&);
 bool jvp(const Problem&);
 bool parameters(const Problem&, ParameterGradients& total);
+bool vjp_parameters(const Problem&, ParameterGradients& total);  // both, for less than one after the other
 
 // The instruction sets this build holds, and the one in use. choose_isa answers false for one
 // that this build or this processor does not have.

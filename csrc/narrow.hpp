@@ -2,7 +2,7 @@
 // backward pass share. Rows are read where they lie, five at a time.
 #pragma once
 
-#include "power.hpp"
+#include "careful.hpp"
 #include "rows.hpp"
 #include "window.hpp"
 
@@ -63,57 +63,63 @@ struct NarrowPowers {
 template <Power power, class S>
 class NarrowEnergy {
 public:
-    explicit NarrowEnergy(const Coefficients& k)
-        : k(k), scale(float(k.scale)), bias(float(k.bias)), exponent(k.beta) {}
+    // Copies that stay in registers: for all the compiler knows, a store to a row changes `numbers`.
+    explicit NarrowEnergy(const Numbers& numbers)
+        : scale(numbers.k.scale), bias(numbers.k.bias), lowest(numbers.lowest), limit(numbers.limit),
+          exponent(numbers.exponent) {}
 
     // get(row) gives a vector of each of the window's rows.
     template <class Get>
     NarrowPowers operator()(const NarrowRows& rows, Get get) const {
-        const vf x0 = get(rows.row[0]), x1 = get(rows.row[1]), x2 = get(rows.row[2]),
-                 x3 = get(rows.row[3]), x4 = get(rows.row[4]);
         NarrowPowers result;
-        if constexpr (power == Power::two) {
-            const Doubles a = wide_squares(x0, x4, x2), b = wide_squares(x1, x3);
-            const Doubles d = {fma(a.low + b.low, all(k.scale), all(k.bias)),
-                               fma(a.high + b.high, all(k.scale), all(k.bias))};
-            const vf squared = narrow({d.low * d.low, d.high * d.high});
+        if constexpr (is_steep(power)) {
+            const Doubles d = wide_energy<has_fma && !(power == Power::steep || power == Power::three || power == Power::seven_quarter)>(rows, get);
             result.d = narrow(d);
-            result.power = reciprocal(squared);
-            result.beyond = beyond(squared, 1 / (limit * limit), limit * limit);
+            if constexpr (power == Power::two)
+                result.power = reciprocal(narrow(Doubles{d.low * d.low, d.high * d.high}));
+            else if constexpr (power == Power::three)
+                result.power = reciprocal(narrow(Doubles{d.low * d.low * d.low, d.high * d.high * d.high}));
         } else {
-            const vf sum = squares(x0, x4, x2) + squares(x1, x3);
-            result.d = fma(sum, all(scale), all(bias));
-            result.beyond = beyond(result.d, 1 / limit, limit);
-            if constexpr (power == Power::general) result.power = power_float(result.d, exponent);
-            else result.power = chain<power, digits_of<S>>(result.d);
+            const vf sum = squares(get(rows.row[0]), get(rows.row[4]), get(rows.row[2])) +
+                           squares(get(rows.row[1]), get(rows.row[3]));
+            result.d = fma(sum, all(float(scale)), all(float(bias)));
         }
+        result.beyond = beyond(result.d, lowest, limit);
+        if constexpr (!is_chain(power)) result.power = power_float<power == Power::steep>(result.d, exponent);
+        else if constexpr (power != Power::two && power != Power::three)
+            result.power = chain<power, digits_of<S>>(result.d);
         return result;
     }
 
-    // Of those lanes the ones for scalar.cpp: nan gives nan.
-    static unsigned rare(const NarrowPowers& p) { return outside(p.d, all(1 / limit), all(limit)); }
+    // D in double. In float, two or three squares come to 1.8 units of D, for powers that leave
+    // room for it, and only where a product and a sum round once.
+    template <bool first_in_float = false, class Get>
+    Doubles wide_energy(const NarrowRows& rows, Get get) const {
+        const Doubles sum = wide_sum<first_in_float>(rows, get);
+        return {fma(sum.low, all(scale), all(bias)), fma(sum.high, all(scale), all(bias))};
+    }
+
+    template <bool first_in_float = false, class Get>
+    static Doubles wide_sum(const NarrowRows& rows, Get get) {
+        const auto sum = [&](auto... row) -> Doubles {
+            if constexpr (first_in_float) return widen(squares(get(row)...));
+            else return {squares(widen(get(row)).low...), squares(widen(get(row)).high...)};
+        };
+        const Doubles a = sum(rows.row[0], rows.row[4], rows.row[2]), b = sum(rows.row[1], rows.row[3]);
+        return {a.low + b.low, a.high + b.high};
+    }
+
+    const double scale, bias;
+    const float lowest, limit;
+    const FloatExponent exponent;
 
 private:
-    static constexpr float limit = chain_limit(power);
-
     template <class V, class... Rest>
     static V squares(V first, Rest... rest) {
         V sum = first * first;
         ((sum = fma(rest, rest, sum)), ...);
         return sum;
     }
-
-    // For beta 2 the errors of D count twice. In float two or three squares are added before they
-    // are widened, 1.8 units of D in all, and only where a product and a sum round once.
-    template <class... Rows>
-    static Doubles wide_squares(Rows... rows) {
-        if constexpr (has_fma) return widen(squares(rows...));
-        else return {squares(widen(rows).low...), squares(widen(rows).high...)};
-    }
-
-    const Coefficients& k;
-    float scale, bias;
-    FloatExponent exponent;
 };
 
 }  // namespace

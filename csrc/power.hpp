@@ -1,4 +1,4 @@
-// D^-beta. Short chains for beta = 1/4, 1/2, 3/4, 1, 2; log2 and exp2 for the
+// D^-beta. Short chains for beta = 1/4, 1/2, 3/4, 1, 5/4, 3/2, 7/4, 2, 3; log2 and exp2 for the
 // rest. The coefficients come from power_coefficients.py.
 //
 // None of these looks at the range of D: the caller finds the elements outside `Range` and
@@ -28,8 +28,25 @@ inline vf reciprocal(vf d) {
     return fma(r, fma(e, e, e), r);
 }
 
-// Float chains keep what they compute with within float for D up to here, and from its inverse on.
-constexpr float chain_limit(Power power) { return power == Power::two ? 0x1p50f : 0x1p100f; }
+// The same to the fourth order, for powers whose estimate is itself a power of one.
+template <int digits>
+inline vf improve(vf y0, vf e, float first, float second, float third) {
+    if constexpr (digits < 24) return improve<digits>(y0, e, first, second);
+    return fma(y0 * e, fma(e, fma(e, all(third), all(second)), all(first)), y0);
+}
+
+// Float powers keep what they compute with within float for D up to here, and from its inverse on.
+inline float float_limit(Power power, double beta) {
+    switch (power) {
+        case Power::quarter: case Power::half: case Power::three_quarter: case Power::one: return 0x1p100f;
+        case Power::five_quarter: case Power::three_half: case Power::seven_quarter: case Power::two: return 0x1p50f;
+        case Power::three: return 0x1p33f;
+        default: break;
+    }
+    // Exponents that exp2 can still write down: |beta log2 D| below 120.
+    const double steepness = beta < 0 ? -beta : beta;
+    return steepness <= 1.2 ? 0x1p100f : steepness <= 2 ? 0x1p60f : 0x1p40f;
+}
 
 template <Power power, int digits = 24>
 inline vf chain(vf d) {
@@ -37,18 +54,31 @@ inline vf chain(vf d) {
         return all(1.f) / d;
     } else if constexpr (power == Power::two) {
         return reciprocal(d * d);
+    } else if constexpr (power == Power::three) {
+        return reciprocal(d * d * d);
     } else {
         const vf r = rsqrt_estimate(d);
         if constexpr (power == Power::half) {
             return improve<digits>(r, fnma(d * r, r, all(1.f)), 1 / 2.f, 3 / 8.f);
-        } else if constexpr (power == Power::three_quarter) {
-            const vf y = r * r * rsqrt_estimate(r);
-            const vf b = y * (y * d);  // in this order: y * y may leave the range
-            return improve<digits>(y, fnma(b * d, b, all(1.f)), 1 / 4.f, 5 / 32.f);
+        } else if constexpr (power == Power::three_half) {
+            const vf y = r * r * r, b = y * d;
+            return improve<digits>(y, fnma(b * d, b, all(1.f)), 1 / 2.f, 3 / 8.f);
         } else {
-            const vf y = r * rsqrt_estimate(r);
-            const vf a = y * y;
-            return improve<digits>(y, fnma(a * d, a, all(1.f)), 1 / 4.f, 5 / 32.f);
+            const vf q = rsqrt_estimate(r);
+            if constexpr (power == Power::quarter) {
+                const vf y = r * q, a = y * y;
+                return improve<digits>(y, fnma(a * d, a, all(1.f)), 1 / 4.f, 5 / 32.f);
+            } else if constexpr (power == Power::three_quarter) {
+                const vf y = r * r * q;
+                const vf b = y * (y * d);  // in this order: y * y may leave the range
+                return improve<digits>(y, fnma(b * d, b, all(1.f)), 1 / 4.f, 5 / 32.f);
+            } else if constexpr (power == Power::five_quarter) {
+                const vf y = r * r * (r * q), a = y * d, b = a * a;
+                return improve<digits>(y, fnma(b * d, b, all(1.f)), 1 / 4.f, 5 / 32.f, 15 / 128.f);
+            } else {
+                const vf s = r * r, y = s * s * q, a = y * d, b = a * (a * d);
+                return improve<digits>(y, fnma(b * d, b, all(1.f)), 1 / 4.f, 5 / 32.f, 15 / 128.f);
+            }
         }
     }
 }
@@ -61,10 +91,15 @@ inline vd chain(vd d) {
         return all(1.0) / d;
     } else if constexpr (power == Power::two) {
         return all(1.0) / (d * d);
+    } else if constexpr (power == Power::three) {
+        return all(1.0) / (d * d * d);
     } else {
         const vd r = root(d);
         if constexpr (power == Power::half) return all(1.0) / r;
         if constexpr (power == Power::quarter) return all(1.0) / root(r);
+        if constexpr (power == Power::three_half) return all(1.0) / (d * r);
+        if constexpr (power == Power::five_quarter) return all(1.0) / (d * root(r));
+        if constexpr (power == Power::seven_quarter) return all(1.0) / (d * (r * root(r)));
         // Four roundings in a row are one too many for 4.5 ulp in all: correct them together.
         const vd y = all(1.0) / (r * root(r)), b = y * (y * d);
         return fma(y * 0.25, fnma(b * d, b, all(1.0)), y);
@@ -120,6 +155,19 @@ inline vd scale_by_power_of_two(vd t, vd n) {
     return t * bits_of<vd>(shifted);
 }
 
+// Chains of roots over all of double's range, to the digits of float: powers of 16 are split off.
+template <Power power>
+inline Doubles scaled_chain(Doubles d, double beta) {
+    constexpr std::uint64_t one = 1023ull << 52;
+    const auto exponent_of = [](vd v) { return (((bits_of<vul>(v) >> 52) + 1) & ~std::uint64_t(3)) - 1; };
+    const auto mantissa = [](vd v, vul exponent) { return bits_of<vd>(bits_of<vul>(v) - (exponent << 52) + one); };
+    const vul low = exponent_of(d.low), high = exponent_of(d.high);
+    const Doubles p = widen(chain<power>(narrow(Doubles{mantissa(d.low, low), mantissa(d.high, high)})));
+    const auto whole = [](vul exponent) { return bits_of<vd>(exponent | 0x4330000000000000) - (0x1p52 + 1023); };
+    return {scale_by_power_of_two(p.low, whole(low) * -beta) + (d.low - d.low),
+            scale_by_power_of_two(p.high, whole(high) * -beta) + (d.high - d.high)};
+}
+
 inline vd nearest_whole(vd t) { return (t + 0x1.8p52) - 0x1.8p52; }
 
 constexpr double log2_float[] = {-0x1.7154752f76b3ep-1, 0x1.ec709a907a0b0p-2, -0x1.71576ab371f2cp-2,
@@ -141,8 +189,6 @@ constexpr double log2_double[] = {
 constexpr double exp2_double[] = {
     0x1.62e42fefa39efp-1, 0x1.ebfbdff82c58fp-3, 0x1.c6b08d704a0c6p-5, 0x1.3b2ab6fba4e79p-7, 0x1.5d87fe78a3f9cp-10, 0x1.430912f86b7dbp-13, 0x1.ffcbfc6da6ed1p-17, 0x1.62c02242b879cp-20, 0x1.b524ebd13a55fp-24, 0x1.e4cf10dec0f59p-28, 0x1.e9ec1fcb69a7fp-32, 0x1.c4a29324a1038p-36};
 
-// Taking numbers apart loses nan; adding d - d, which is 0 for any number, puts it back.
-
 // -beta in two floats, the first short enough for an exact product with any exponent.
 struct FloatExponent {
     explicit FloatExponent(double beta) {
@@ -154,8 +200,9 @@ struct FloatExponent {
     float short_part, rest, whole;
 };
 
-// In float throughout, within 2 ulp for |beta| <= 1 and D in 2^-100 … 2^100. Each sum is kept in
-// two parts until what is large has cancelled.
+// In float throughout, within 2 ulp for |beta| <= 1, 3 for |beta| <= 3, and D within float_limit.
+// Each sum is kept in two parts until what is large has cancelled. A nan is lost on the way.
+template <bool steep>
 inline vf power_float(vf d, const FloatExponent& exponent) {
     constexpr float c_high = 0x1.715476p+0f, c_low = 0x1.4ae0cp-26f;  // 1 / ln 2
     constexpr std::uint32_t one = 0x3f800000, root_half = 0x3f3504f3;
@@ -167,22 +214,28 @@ inline vf power_float(vf d, const FloatExponent& exponent) {
     if constexpr (has_fma) l_rest += fma(f, all(c_high), -l);
     // t = -beta (e + l + l_rest) = n + r
     const vf b = all(exponent.whole);
-    const vf n = (fma(b, e + l, all(0x1.8p23f))) - 0x1.8p23f;
+    // Above 1 the rest, too, decides on n, or r would leave the range of exp2's polynomial.
+    const vf n = (fma(b, steep ? e + (l + l_rest) : e + l, all(0x1.8p23f))) - 0x1.8p23f;
     const vf small = fma(e, all(exponent.rest), b * l_rest);
     const vf r = fma(b, l, e * exponent.short_part - n) + small;
     const vf p = fma(polynomial(exp2_float, r), r, all(1.f));
     const vu shift = bits_of<vu>(n + (0x1.8p23f + 127)) << 23;
-    return p * bits_of<vf>(shift) + (d - d);
+    return p * bits_of<vf>(shift);
 }
 
+// Taking numbers apart loses nan; adding d - d, which is 0 for any number, puts it back.
+
 // For results that are rounded to float or less: relative error below 2^-32 for |beta| <= 8.
-inline vd power_single(vd d, double beta) {
+inline vd log2_of_single(vd d) {
     const Binary b = split(d);
     const vd f = b.m - 1.0;
-    const vd t = fma(polynomial(log2_single, f), f, b.e) * -beta;
-    const vd n = nearest_whole(t), r = t - n;
-    return scale_by_power_of_two(fma(polynomial(exp2_single, r), r, all(1.0)), n) + (d - d);
+    return fma(polynomial(log2_single, f), f, b.e);
 }
+inline vd exp2_of_single(vd t) {
+    const vd n = nearest_whole(t), r = t - n;
+    return scale_by_power_of_two(fma(polynomial(exp2_single, r), r, all(1.0)), n);
+}
+inline vd power_single(vd d, double beta) { return exp2_of_single(log2_of_single(d) * -beta) + (d - d); }
 
 // log2(d) as a pair, relative error about 2^-60: log2(m) = (2 / ln 2) s + s^3 (...) with
 // s = (m - 1) / (m + 1).

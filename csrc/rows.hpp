@@ -136,6 +136,9 @@ public:
         return ring + c % depth * pitch;
     }
 
+    // Whether rows are read where they lie.
+    bool in_place() const { return direct; }
+
     // Where to fetch ahead for at(c); any row where there is none.
     const R* ahead(i64 c) const { return at(least(c, channels - 1)); }
 
@@ -176,12 +179,15 @@ public:
           channels(tile.channels),
           pixels(tile.pixels),
           pitch(round_up(tile.pixels, float_lanes)),
-          stream(tile.stream) {}
+          stream(tile.stream && pixel_stride == 1) {}
 
     void place(Arena& arena) {
         if (pixel_stride != 1) block = arena.take<S>(block_rows * pitch);
-        else if (stream) block = arena.take<S>(pitch);
+        else if (stream) block = arena.take<S>(stream_rows * pitch);
     }
+
+    // Whether rows are written where they belong.
+    bool in_place() const { return pixel_stride == 1 && !stream; }
 
     // Where row c lies, if its pixels are contiguous.
     S* place_of(i64 c) const { return base + c * channel_stride; }
@@ -189,14 +195,14 @@ public:
     // Where to write row c; done(c) follows.
     S* row(i64 c) {
         if (pixel_stride != 1) return block + c % block_rows * pitch;
-        return stream ? block : place_of(c);
+        return stream ? block + c % stream_rows * pitch : place_of(c);
     }
 
     void done(i64 c) {
         if (pixel_stride != 1) {
             if (c % block_rows == block_rows - 1 || c == channels - 1) transpose(c);
         } else if (stream) {
-            stream_row(place_of(c), block, pixels);
+            stream_row(place_of(c), block + c % stream_rows * pitch, pixels);
         }
         written = c;
     }
@@ -223,6 +229,8 @@ private:
                     to[k * channel_stride + p * pixel_stride] = block[k * pitch + p];
         }
     }
+
+    static constexpr i64 stream_rows = 4;  // that may be written before the first is done
 
     S* base;
     i64 channel_stride, pixel_stride, channels, pixels, pitch;

@@ -59,4 +59,32 @@ void vjp(const double* x, const double* g, std::int64_t channels, const Coeffici
     }
 }
 
+
+Pixel whole(const double* x, const double* g, std::int64_t count, const Coefficients& k) {
+    const Real d = energy(x, count, k), to_beta = power(d, k.beta);
+    if (!g) return {to_beta, Real(0)};
+    Real sum = 0;
+    for (std::int64_t j = 0; j < count && !is_nan(sum); ++j) sum += Real(x[j]) * Real(g[j]);
+    const Real factor = 2 * Real(k.scale) * Real(k.beta);
+    // Without energy nothing comes through, not even nan.
+    return {to_beta, factor == 0 ? Real(0) : factor * (to_beta / d) * sum};
+}
+
+double output(double x, double g, const Pixel& pixel, bool derivative) {
+    if (!derivative) return double(Real(x) * pixel.power);
+    const Real direct = Real(g) * pixel.power;
+    return double(pixel.through == 0 ? direct : direct - Real(x) * pixel.through);
+}
+
+ParameterGradients whole_parameters(const double* x, const double* g, std::int64_t count, const Coefficients& k) {
+    Real squares = 0, products = 0;
+    for (std::int64_t j = 0; j < count; ++j) {
+        squares += Real(x[j]) * Real(x[j]);
+        products += Real(g[j]) * Real(x[j]);
+    }
+    const Real d = Real(k.bias) + Real(k.scale) * squares;
+    const Real h = products * power(d, k.beta), slope = -Real(k.beta) * (h / d);
+    return {double(slope * squares), double(-h * log(d)), double(slope)};
+}
+
 }  // namespace lrn::scalar

@@ -19,4 +19,12 @@ ParameterGradients parameters(const double* x, double g, std::int64_t count, std
 void vjp(const double* x, const double* g, std::int64_t channels, const Coefficients&,
          std::int64_t first, std::int64_t last, double* dx, Real* work);
 
+// Windows that hold the whole axis: what all outputs of one pixel share. `g` may be null.
+struct Pixel {
+    Real power, through;
+};
+Pixel whole(const double* x, const double* g, std::int64_t count, const Coefficients&);
+double output(double x, double g, const Pixel&, bool derivative);
+ParameterGradients whole_parameters(const double* x, const double* g, std::int64_t count, const Coefficients&);
+
 }  // namespace lrn::scalar

@@ -6,14 +6,28 @@
 
 namespace lrn {
 
-// beta's with a short chain of square roots or products; everything else goes through log2 and exp2.
-enum class Power : int { quarter, half, three_quarter, one, two, general };
+// Exponents with a short chain of roots and products; the others go through log2 and exp2:
+// `general` up to 3/4, `steep` up to 3 (both in float where the result is), `any` beyond.
+enum class Power : int {
+    quarter, half, three_quarter, one, five_quarter, three_half, seven_quarter, two, three, general, steep, any
+};
+
+// Above 1 an error of D counts more than once: D is summed in double there.
+constexpr bool is_steep(Power power) {
+    return power != Power::quarter && power != Power::half && power != Power::three_quarter &&
+           power != Power::one && power != Power::general;
+}
+constexpr bool is_chain(Power power) {
+    return power != Power::general && power != Power::steep && power != Power::any;
+}
 
 struct Tile {
     Coefficients coefficients;  // before and after at most channels - 1
     Power power;
     bool narrow;  // float arithmetic keeps the accuracy promised
-    bool lines;   // narrow, and the channels of a pixel are contiguous in every operand
+    bool grouped;  // sums in double, powers in float
+    bool whole;  // every window is the whole axis
+    bool lines;  // narrow or whole, and the channels of a pixel are contiguous in every operand
     bool stream;  // the output leaves the cache: write around it
     bool in_place;
     std::int64_t channels, pixels;
@@ -27,6 +41,7 @@ using Kernel = bool (*)(const Tile&);
 // One row of the table a run-time choice picks from.
 struct KernelTable {
     Kernel forward[type_count], vjp[type_count], jvp[type_count], parameters[type_count];
+    Kernel vjp_parameters[type_count];  // both, while the tile is in the cache
 };
 
 // A cache-line aligned buffer that belongs to the calling thread, valid until its next call.

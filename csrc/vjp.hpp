@@ -5,6 +5,7 @@
 #include "energy.hpp"
 #include "narrow.hpp"
 #include "rare_outputs.hpp"
+#include "whole.hpp"
 #include "window.hpp"
 
 namespace lrn {
@@ -81,6 +82,7 @@ private:
         double* kept = direct + m % direct_depth * pitch;
         const i64 n = tile.pixels;
         rare.clear();
+        const auto into = through.into(m);
         with_count(sums.count, [&](auto count) {
             for (i64 i = 0; i < n; i += float_lanes) {
                 const Powers p = energy(sums.template at<count.value>(i));
@@ -88,7 +90,7 @@ private:
                 const vd low = b.low * p.power.low, high = b.high * p.power.high;
                 store(kept + i, low);
                 store(kept + i + double_lanes, high);
-                through.put(m, i, Sum<S>::product(low, a.low * p.inverse.low),
+                into.put(i, Sum<S>::product(low, a.low * p.inverse.low),
                             Sum<S>::product(high, a.high * p.inverse.high));
                 const unsigned lanes = p.rare | unwieldy<S>(a) | unwieldy<S>(b);
                 if (lanes) rare.add(i, lanes, n);
@@ -128,53 +130,74 @@ private:
 // D and its powers in float, as in the forward pass; what is multiplied with g stays in double,
 // because gradients come in all sizes.
 
+// direct = g D^-beta, through = direct * x / D, over n elements; the rare ones are added.
 template <Power power>
-class NarrowPassBack {
-public:
-    explicit NarrowPassBack(const Coefficients& k) : energy(k), factor(2 * k.scale * k.beta) {}
-
-    // direct = g D^-beta, through = direct * x / D, over n elements; the rare ones are added.
-    template <class R, class S>
-    void terms(const NarrowRows& rows, const R* own, const S* g, const S* next_g, i64 n, double* direct,
-               double* through, Rare& rare) const {
-        for (i64 i = 0; i < n; i += float_lanes) {
-            __builtin_prefetch(rows.ahead + i);
-            __builtin_prefetch(next_g + i);
-            const NarrowPowers p =
-                i + float_lanes <= n ? energy(rows, [&](const float* row) { return load(row + i); })
-                           : energy(rows, [&](const float* row) { return load_part(row + i, n - i); });
-            const Doubles d_power = widen(p.power), inverse = widen(reciprocal(p.d));
-            const Doubles x = get_doubles(own, i, n), cotangent = get_doubles(g, i, n);
-            const vd low = cotangent.low * d_power.low, high = cotangent.high * d_power.high;
-            store(direct + i, low);
-            store(direct + i + double_lanes, high);
-            store(through + i, low * (x.low * inverse.low));
-            store(through + i + double_lanes, high * (x.high * inverse.high));
-            if (p.beyond) rare.add(i, energy.rare(p), n);
+inline void narrow_terms(const NarrowRows& rows, const float* g, const float* next_g, i64 n, const Numbers& numbers,
+                         double* direct, double* through, Rare& rare) {
+    const NarrowEnergy<power, float> energy(numbers);
+    const NarrowRows near = rows;  // a copy that stays in registers
+    const float* own = near.row[near.own];
+    const auto compute = [&](i64 i, auto get, Doubles cotangent) {
+        const NarrowPowers p = energy(near, get);
+        Doubles d_power = widen(p.power), inverse = widen(reciprocal(p.d));
+        if (p.beyond) [[unlikely]] {
+            Doubles better = d_power, better_inverse = inverse;
+            const unsigned lanes = careful_powers<power>(better, better_inverse, p.d, energy.wide_energy(near, get), numbers);
+            if (lanes) rare.add(i, lanes, n);
+            d_power = better;
+            inverse = better_inverse;
         }
+        const Doubles x = widen(get(own));
+        const vd low = cotangent.low * d_power.low, high = cotangent.high * d_power.high;
+        store(direct + i, low);
+        store(direct + i + double_lanes, high);
+        store(through + i, low * (x.low * inverse.low));
+        store(through + i + double_lanes, high * (x.high * inverse.high));
+    };
+    i64 i = 0;
+    for (; i + float_lanes <= n; i += float_lanes) {
+        __builtin_prefetch(near.ahead + i);
+        __builtin_prefetch(next_g + i);
+        compute(i, [&](const float* row) { return load(row + i); }, get_doubles(g, i, n));
     }
+    if (i < n) compute(i, [&](const float* row) { return load_part(row + i, n - i); }, get_doubles(g, i, n));
+}
 
-    template <class R, class S>
-    void outputs(const double* const* through, const R* own, const double* direct, S* to, i64 n) const {
-        const auto sum = [&](i64 i) {
-            vd s = load(through[0] + i);
-            for (int r = 1; r < direct_width; ++r) s += load(through[r] + i);
-            return s;
-        };
-        put_gradients(factor, own, direct, [&](i64 i) { return Doubles{sum(i), sum(i + double_lanes)}; }, to, n);
+using NarrowTerms = void (*)(const NarrowRows&, const float*, const float*, i64, const Numbers&, double*, double*, Rare&);
+
+inline NarrowTerms narrow_terms_for(Power power) {
+    switch (power) {
+        case Power::quarter: return narrow_terms<Power::quarter>;
+        case Power::half: return narrow_terms<Power::half>;
+        case Power::three_quarter: return narrow_terms<Power::three_quarter>;
+        case Power::one: return narrow_terms<Power::one>;
+        case Power::five_quarter: return narrow_terms<Power::five_quarter>;
+        case Power::three_half: return narrow_terms<Power::three_half>;
+        case Power::seven_quarter: return narrow_terms<Power::seven_quarter>;
+        case Power::two: return narrow_terms<Power::two>;
+        case Power::three: return narrow_terms<Power::three>;
+        case Power::steep: return narrow_terms<Power::steep>;
+        default: return narrow_terms<Power::general>;
     }
+}
 
-private:
-    NarrowEnergy<power, float> energy;
-    double factor;
-};
+template <class S>
+inline void narrow_outputs(const double* const* through, double factor, const float* own, const double* direct,
+                           S* to, i64 n) {
+    const auto sum = [&](i64 i) {
+        vd s = load(through[0] + i);
+        for (int r = 1; r < direct_width; ++r) s += load(through[r] + i);
+        return s;
+    };
+    put_gradients(factor, own, direct, [&](i64 i) { return Doubles{sum(i), sum(i + double_lanes)}; }, to, n);
+}
 
-template <class S, Power power>
+template <class S>
 class NarrowVjp {
 public:
     explicit NarrowVjp(const Tile& tile)
         : tile(tile), k(tile.coefficients), x(tile, X, direct_width), g(tile, second, 1), dx(tile),
-          pass(k), pitch(round_up(tile.pixels, float_lanes)), rare_outputs(tile) {}
+          numbers(k, tile.power, true), terms(narrow_terms_for(tile.power)), pitch(round_up(tile.pixels, float_lanes)), rare_outputs(tile) {}
 
     void place(Arena& arena) {
         x.place(arena);
@@ -209,7 +232,7 @@ private:
                     [&](i64 from) { return x.at(from); }, rows.row);
         rows.ahead = x.ahead(m + k.after + 1);
         rare.clear();
-        pass.terms(rows, x.at(m), g.at(m), g.ahead(m + 1), tile.pixels, slot(direct, m), slot(through, m), rare);
+        terms(rows, g.at(m), g.ahead(m + 1), tile.pixels, numbers, slot(direct, m), slot(through, m), rare);
         if (rare.any()) rare_outputs.mark(m, rare);
     }
 
@@ -217,33 +240,34 @@ private:
         const double* rows[direct_width];
         rows_around<double>(c, k.after, k.before, tile.channels, zeros,
                             [&](i64 from) { return slot(through, from); }, rows);
-        pass.outputs(rows, x.at(c), slot(direct, c), dx.row(c), tile.pixels);
+        narrow_outputs(rows, 2 * k.scale * k.beta, x.at(c), slot(direct, c), dx.row(c), tile.pixels);
         dx.done(c);
         rare_outputs.follow(c, dx);
     }
 
     const Tile& tile;
     const Coefficients& k;
-    History<S, float> x;
-    History<S> g;
+    History<S, float> x, g;
     Writer<S> dx;
-    NarrowPassBack<power> pass;
+    const Numbers numbers;
+    const NarrowTerms terms;
     i64 pitch;
     double *zeros = nullptr, *direct = nullptr, *through = nullptr;
     Rare rare;
     RareOutputs<S> rare_outputs;
 };
 
-template <class S, Power power>
+template <class S>
 class NarrowVjpLines {
 public:
-    explicit NarrowVjpLines(const Tile& tile) : tile(tile), k(tile.coefficients), pass(k) {}
+    explicit NarrowVjpLines(const Tile& tile) : tile(tile), k(tile.coefficients), numbers(k, tile.power, true), terms(narrow_terms_for(tile.power)) {}
 
     void place(Arena& arena) {
         const i64 n = tile.channels;
         x.place(arena, n);
         through.place(arena, n);
         direct = arena.take<double>(n + float_lanes);
+        if (sizeof(S) != 4) converted = arena.take<float>(n + float_lanes);
         column = arena.take<double>(3 * n);
         work = arena.take<scalar::Real>(2 * n);
         rare.place(arena, n);
@@ -266,14 +290,21 @@ public:
             S* to = output<S>(tile, 0, p);
             for (i64 i = 0; i < n; i += float_lanes) put(x.own(), i, n, get(from, i, n));
             rare.clear();
-            pass.terms(window, x.own(), g, g, n, direct, through.own(), rare);
+            const float* cotangent = as_floats(g, n);
+            terms(window, cotangent, cotangent, n, numbers, direct, through.own(), rare);
             through.clear_end();
-            pass.outputs(mirrored, x.own(), direct, to, n);
+            narrow_outputs(mirrored, 2 * k.scale * k.beta, x.own(), direct, to, n);
             if (rare.any()) repair(from, g, to);
         }
     }
 
 private:
+    const float* as_floats(const S* g, i64 n) {
+        if constexpr (sizeof(S) == 4) return g;
+        for (i64 i = 0; i < n; i += float_lanes) store(converted + i, get(g, i, n));
+        return converted;
+    }
+
     void repair(const S* from, const S* g, S* to) {
         const i64 n = tile.channels;
         double *xs = column, *gs = xs + n, *results = gs + n;
@@ -292,19 +323,22 @@ private:
 
     const Tile& tile;
     const Coefficients& k;
-    NarrowPassBack<power> pass;
+    const Numbers numbers;
+    const NarrowTerms terms;
     PaddedLine<float> x;
     PaddedLine<double> through;
     double *direct = nullptr, *column = nullptr;
+    float* converted = nullptr;
     scalar::Real* work = nullptr;
     Rare rare;
 };
 
 template <class S>
 bool vjp(const Tile& tile) {
+    if (tile.whole) return run_in_scratch(WholeAxis<S, Whole::derivative>(tile));
     if constexpr (sizeof(S) != 8)
         if (tile.narrow)
-            return tile.lines ? run_for_power<NarrowVjpLines, S>(tile) : run_for_power<NarrowVjp, S>(tile);
+            return tile.lines ? run_in_scratch(NarrowVjpLines<S>(tile)) : run_in_scratch(NarrowVjp<S>(tile));
     return run_for_power<Vjp, S>(tile);
 }
 

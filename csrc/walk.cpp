@@ -14,12 +14,14 @@
 namespace lrn {
 
 Power power_of(double beta) {
-    if (beta == 0.25) return Power::quarter;
-    if (beta == 0.5) return Power::half;
-    if (beta == 0.75) return Power::three_quarter;
-    if (beta == 1) return Power::one;
-    if (beta == 2) return Power::two;
-    return Power::general;
+    constexpr struct { double beta; Power power; } chains[] = {
+        {0.25, Power::quarter}, {0.5, Power::half}, {0.75, Power::three_quarter}, {1, Power::one},
+        {1.25, Power::five_quarter}, {1.5, Power::three_half}, {1.75, Power::seven_quarter},
+        {2, Power::two}, {3, Power::three}};
+    for (const auto& chain : chains)
+        if (beta == chain.beta) return chain.power;
+    const double steepness = beta < 0 ? -beta : beta;
+    return steepness <= 0.75 ? Power::general : steepness <= 3 ? Power::steep : Power::any;
 }
 
 namespace {
@@ -30,14 +32,17 @@ using i64 = std::int64_t;
 constexpr i64 elements_worth_sharing = 1 << 15;
 constexpr i64 longest_tile = 2048, longest_wide_tile = 512, shortest_tile = 16;
 constexpr i64 bytes_of_sums = 256 << 10;    // what a wide tile's window may fill of the cache
+constexpr i64 bytes_of_pixels = 192 << 10;  // of x, where each pixel has one sum
 constexpr i64 elements_in_lines = 1 << 14;  // of a tile whose channels are contiguous
+constexpr i64 few_channels = 7;             // up to which a sum for each window costs no more
 constexpr i64 bytes_beyond_cache = 16 << 20;
 
 struct Axis {
     i64 size, stride[operands];
 };
 
-i64 magnitude(i64 v) { return v < 0 ? -v : v; }
+template <class T>
+T magnitude(T v) { return v < 0 ? -v : v; }
 
 struct Walk {
     Tile tile;  // of the whole array: pixels are those of one run, data its first element
@@ -72,12 +77,12 @@ struct Walk {
     }
 };
 
+bool moderate(double v) { return v == 0 || (magnitude(v) > 0x1p-100 && magnitude(v) < 0x1p100); }
+
 // Float squares and sums keep the promised accuracy for short windows; their range asks for
 // ordinary coefficients.
 bool narrow_enough(const Coefficients& k, Power power, Type type) {
-    // power_float adds its own error to that of D, which grows with beta.
-    if (power == Power::general && !(k.beta >= -0.75 && k.beta <= 0.75)) return false;
-    return type != Type::f64 && k.before + k.after < 5 &&
+    return power != Power::any && type != Type::f64 && k.before + k.after < 5 &&
            // Scale 0 makes nan of an infinite sum: that, too, is for the wide kernels.
            k.scale > 0x1p-60 && k.scale < 0x1p20 &&
            (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
@@ -120,7 +125,9 @@ void arrange(const Problem& problem, Walk& walk) {
         for (int o = 0; o < operands; ++o) dense = dense && (!used(o) || axes[a].stride[o] == 1);
         if (dense) contiguous = a;
     }
-    const bool enough = contiguous >= 0 && (axes[contiguous].size >= shortest_tile ||
+    // The narrow forward kernel has a loop of its own for short rows.
+    const i64 shortest = walk.tile.narrow && !used(second) && problem.type == Type::f32 ? 4 : shortest_tile;
+    const bool enough = contiguous >= 0 && (axes[contiguous].size >= shortest ||
                                             axes[contiguous].size >= axes[longest].size);
     const int pixels = enough ? contiguous : longest;
     walk.tile.pixels = axes[pixels].size;
@@ -133,6 +140,10 @@ void arrange(const Problem& problem, Walk& walk) {
 }
 
 i64 longest_tile_of(const Tile& tile, Type type) {
+    if (tile.whole) {  // read twice: from the second cache if it can be
+        const i64 fits = bytes_of_pixels / (tile.channels * i64(item_size(type)));
+        return fits < shortest_tile ? shortest_tile : fits < longest_tile ? fits / shortest_tile * shortest_tile : longest_tile;
+    }
     if (tile.lines) return elements_in_lines / tile.channels + 1;
     if (tile.narrow) return longest_tile;
     const i64 width = tile.coefficients.before + tile.coefficients.after + 1;
@@ -155,6 +166,9 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     if (k.after > problem.channels - 1) k.after = problem.channels - 1;
     tile.power = power_of(k.beta);
     tile.narrow = narrow_enough(k, tile.power, problem.type);
+    tile.whole = !tile.narrow && k.before == problem.channels - 1 && k.after == k.before && k.before >= few_channels;
+    tile.grouped = !tile.narrow && !tile.whole && tile.power != Power::any && problem.type != Type::f64 &&
+                   k.before + k.after + 1 > 5 && moderate(k.scale) && moderate(k.bias);
     tile.channels = problem.channels;
     for (int o = 0; o < operands; ++o) {
         tile.data[o] = problem.data[o];
@@ -166,7 +180,7 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     arrange(problem, walk);
 
     // Along a line, vectors run over the channels: there must be some to fill them.
-    tile.lines = tile.narrow && tile.channels >= 16;
+    tile.lines = (tile.narrow || tile.whole) && tile.channels >= 16;
     for (int o = 0; o < operands; ++o)
         tile.lines = tile.lines && (!tile.data[o] || tile.channel_stride[o] == 1);
 
@@ -175,11 +189,13 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     if (problem.fresh)
         platform::advise_large_pages(problem.data[out], std::size_t(elements) * walk.item);
     // The system zeroes fresh pages as they are first written, which brings them into the cache.
-    tile.stream = platform::has_streaming_stores && !problem.fresh && tile.pixel_stride[out] == 1 && tile.data[out] &&
-                  elements * i64(walk.item) > bytes_beyond_cache;
+    tile.stream = platform::has_streaming_stores && !problem.fresh && (tile.pixel_stride[out] == 1 || tile.lines) &&
+                  tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
     if (elements < elements_worth_sharing) threads = 1;
     walk.tile_pixels = longest_tile_of(tile, problem.type);
-    if (!total) {
+    if (total) {  // the same for any number of threads
+        if (walk.tile_pixels > longest_wide_tile && !tile.lines) walk.tile_pixels = longest_wide_tile;
+    } else {
         // Enough tiles for every thread to find work until the end.
         const i64 wanted = (8 * threads + walk.slices - 1) / walk.slices;
         const i64 even = threads > 1 ? (tile.pixels + wanted - 1) / wanted : tile.pixels;
@@ -213,6 +229,10 @@ bool jvp(const Problem& problem) { return run(problem, &KernelTable::jvp, nullpt
 bool parameters(const Problem& problem, ParameterGradients& total) {
     total = {0, 0, 0};
     return run(problem, &KernelTable::parameters, &total);
+}
+bool vjp_parameters(const Problem& problem, ParameterGradients& total) {
+    total = {0, 0, 0};
+    return run(problem, &KernelTable::vjp_parameters, &total);
 }
 
 }  // namespace lrn

@@ -19,6 +19,7 @@ constexpr i64 direct_width = 5;
 struct Single {
     static constexpr i64 parts = 1;
     vd sum;
+    static Single zero() { return {vd{}}; }
     static Single product(vd a, vd b) { return {a * b}; }
     static Single load(const double* p, i64) { return {lrn::load(p)}; }
     void store(double* p, i64) const { lrn::store(p, sum); }
@@ -28,6 +29,7 @@ struct Single {
 struct Double {
     static constexpr i64 parts = 2;
     vd high, low;
+    static Double zero() { return {vd{}, vd{}}; }
     static Double product(vd a, vd b) {
         const Pair p = two_product(a, b);
         return {p.high, p.low};
@@ -67,23 +69,38 @@ public:
           channels(tile.channels),
           pitch(round_up(tile.pixels, float_lanes)) {}
 
+    // A window of `width` rows that begins at the row asked for, over rows of any kind.
+    Window(i64 rows, i64 width, i64 pixels)
+        : before(0), width(width), channels(rows), pitch(round_up(pixels, float_lanes)) {}
+
     void place(Arena& arena) {
         ring = arena.take<double>(least(width, channels) * A::parts * pitch);
         if (width > direct_width) prefix = arena.take<double>(A::parts * pitch);
     }
 
-    // The terms of channel j, for two vectors of doubles at a time; end(j) follows.
-    void put(i64 j, i64 i, A low, A high) {
-        put_one(j, i, low);
-        put_one(j, i + double_lanes, high);
-    }
+    // Where the terms of channel j go, two vectors of doubles at a time; end(j) follows.
+    struct Into {
+        double *slot, *prefix;  // prefix is null where windows are summed directly
+        i64 pitch;
+        bool first;
+        void put(i64 i, A low, A high) const {
+            put_one(i, low);
+            put_one(i + double_lanes, high);
+        }
+        void put_one(i64 i, A term) const {
+            term.store(slot + i, pitch);
+            if (prefix) (first ? term : A::load(prefix + i, pitch) + term).store(prefix + i, pitch);
+        }
+    };
+    Into into(i64 j) const { return {slot(j), width > direct_width ? prefix : nullptr, pitch, prefix_empty}; }
 
     // The terms of channel j as products of two rows of n inputs.
     template <class S>
     void put_products(i64 j, const S* a, const S* b, i64 n) {
-        for (i64 i = 0; i < pitch; i += float_lanes) {
+        const Into to = into(j);
+        for (i64 i = 0; i < n; i += float_lanes) {
             const Doubles u = get_doubles(a, i, n), v = a == b ? u : get_doubles(b, i, n);
-            put(j, i, A::product(u.low, v.low), A::product(u.high, v.high));
+            to.put(i, A::product(u.low, v.low), A::product(u.high, v.high));
         }
     }
 
@@ -142,12 +159,6 @@ public:
 
 private:
     double* slot(i64 j) const { return ring + j % width * (A::parts * pitch); }
-
-    void put_one(i64 j, i64 i, A term) {
-        term.store(slot(j) + i, pitch);
-        if (width <= direct_width) return;
-        (prefix_empty ? term : A::load(prefix + i, pitch) + term).store(prefix + i, pitch);
-    }
 
     i64 before, width, channels, pitch;
     double* ring = nullptr;

@@ -57,6 +57,19 @@ def parameters(
     axis: int,
     threads: int = 0,
 ) -> tuple[float, float, float] | None: ...
+def vjp_parameters(
+    x: Any,
+    g: Any,
+    out: Any,
+    scale: float,
+    beta: float,
+    bias: float,
+    before: int,
+    after: int,
+    axis: int,
+    fresh: bool = False,
+    threads: int = 0,
+) -> tuple[float, float, float] | None: ...
 def box_forward(
     x: Any,
     out: Any,

@@ -16,6 +16,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -33,6 +34,7 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 LAYOUTS = ("first", "last")
 VERBS = ("forward", "vjp", "jvp", "vjp and parameters")
 COPY, OURS, OURS_ALLOCATING = "copyto", "lrnorm", "lrnorm allocating"
+SHARED_COPY = "copyto on all threads"
 
 ROUNDS = 15
 SHORTEST_SAMPLE_NS = 200_000  # far above the clock's step and the cost of reading it
@@ -97,7 +99,9 @@ class Case:
 VALUES: dict[str, Callable[[Array], Any]] = {
     "normal": lambda x: x,
     "ReLU": lambda x: np.maximum(x, 0, out=x),
+    "mostly zeros": lambda x: np.multiply(x, np.abs(x) > 2.4, out=x),  # one in sixty is not
     "1e20": lambda x: np.multiply(x, 1e20, out=x),
+    "1e200": lambda x: np.multiply(x, 1e200, out=x),
 }
 
 
@@ -187,8 +191,8 @@ def make_arrays(case: Case) -> Arrays:
         rng.standard_normal(case.stored_shape, dtype=np.float32)
         for _ in range(1 if case.verb == "forward" else 2)
     )
-    VALUES[case.values](x)
     x, *g = (array.astype(dtype, copy=False) for array in (x, *g))
+    VALUES[case.values](x)
     return Arrays(x, *g or [x])
 
 
@@ -243,6 +247,21 @@ def copy_entrant(case: Case, arrays: Arrays) -> Entrant:
     return Entrant(
         Who(case, COPY, version=np.__version__), batch_of(partial(np.copyto, out, source))
     )
+
+
+def shared_copy_entrant(case: Case, arrays: Arrays) -> Entrant:
+    """The same copy on as many threads as the case has: the limit that memory sets."""
+    source, out = bits(arrays.x).reshape(-1), bits(_touched(arrays.x)).reshape(-1)
+    ends = [len(source) * i // case.threads for i in range(case.threads + 1)]
+    parts = [slice(*pair) for pair in itertools.pairwise(ends)]
+    pool = ThreadPoolExecutor(case.threads)
+
+    def call() -> None:
+        for _ in pool.map(lambda part: np.copyto(out[part], source[part]), parts):
+            pass
+
+    who = Who(case, SHARED_COPY, threads=str(case.threads), version=np.__version__)
+    return Entrant(who, batch_of(call))
 
 
 def our_version() -> str:
