@@ -8,6 +8,16 @@ from lrnorm._fronts.numpy import (
     ones_like,
     parameter_gradients,
     vjp,
+    vjp_and_gradients,
 )
 
-__all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
+__all__ = [
+    "converted",
+    "forward",
+    "joined",
+    "jvp",
+    "ones_like",
+    "parameter_gradients",
+    "vjp",
+    "vjp_and_gradients",
+]

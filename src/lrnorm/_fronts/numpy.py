@@ -29,7 +29,16 @@ from lrnorm._fronts.memory import LARGE, overlap
 from lrnorm._spec.errors import KindError, OutputError
 from lrnorm._spec.spec import Axis, LRNSpec, resolve_axes, window_in
 
-__all__ = ["converted", "forward", "joined", "jvp", "ones_like", "parameter_gradients", "vjp"]
+__all__ = [
+    "converted",
+    "forward",
+    "joined",
+    "jvp",
+    "ones_like",
+    "parameter_gradients",
+    "vjp",
+    "vjp_and_gradients",
+]
 
 Array = npt.NDArray[Any]
 
@@ -117,6 +126,7 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "vjp": _core.vjp,
     "jvp": _core.jvp,
     "parameters": _core.parameters,
+    "vjp and parameters": _core.vjp_parameters,
 }
 _BOX_VERBS: dict[str, Callable[..., Any]] = {
     "forward": _core.box_forward,
@@ -274,6 +284,21 @@ def parameter_gradients(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) ->
     axes = resolve_axes(axis, x.ndim)
     totals = _run("parameters", *_pair(x, g, "g"), spec=spec, axes=axes)
     return dict(zip(("scale", "beta", "bias"), totals, strict=True))
+
+
+def vjp_and_gradients(
+    x: Array, g: Array, spec: LRNSpec, axis: Axis = None
+) -> tuple[Array, dict[str, float]]:
+    """`vjp` and `parameter_gradients`; along one axis, in one walk through memory."""
+    axes = resolve_axes(axis, x.ndim)
+    if len(axes) > 1:
+        return vjp(x, g, spec, axis), parameter_gradients(x, g, spec, axis)
+    source, second = _pair(x, g, "g")
+    result, fresh = _new_like(x, source.dtype)
+    totals = _run("vjp and parameters", source, second, result, spec=spec, axes=axes, fresh=fresh)
+    with np.errstate(all="ignore"):
+        dx = result.astype(_result_dtype(x.dtype), copy=False)
+    return dx, dict(zip(("scale", "beta", "bias"), totals, strict=True))
 
 
 def converted(x: Array, dtype: str) -> Array:

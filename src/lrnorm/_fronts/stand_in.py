@@ -130,6 +130,12 @@ def parameters(
     return tuple(float(by[name]) for name in ("scale", "beta", "bias"))
 
 
+def vjp_parameters(x: Any, g: Any, out: Any, *numbers: Any, **how: Any) -> tuple[float, ...]:
+    totals = parameters(x, g, *numbers)
+    vjp(x, g, out, *numbers, **how)
+    return totals
+
+
 # A box is a tuple of axes, with a tuple for each end: the front takes both.
 box_forward, box_vjp, box_jvp, box_parameters = forward, vjp, jvp, parameters
 

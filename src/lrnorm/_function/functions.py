@@ -130,11 +130,14 @@ def local_response_norm_vjp(
     spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign, axis)
     front, x, g = _pair(x, g, "g")
     compute: Front = front or lrnorm.numpy
-    dx = compute.vjp(x, g, spec, axis)
+    if parameters and compute is lrnorm.numpy:
+        dx, gradients = lrnorm.numpy.vjp_and_gradients(x, g, spec, axis)
+    else:
+        dx = compute.vjp(x, g, spec, axis)
+        gradients = compute.parameter_gradients(x, g, spec, axis) if parameters else {}
     result = dx if front else dx.tolist()
     if not parameters:
         return result
-    gradients = compute.parameter_gradients(x, g, spec, axis)
     return result, gradients if by_scale else by_keywords(gradients, spec)
 
 
