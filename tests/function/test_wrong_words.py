@@ -31,7 +31,11 @@ def refused(call: Callable[[], Any], message: str) -> None:
         ("target_device", "CPU", "It belongs to an evaluation: layer(x, target_device='CPU')"),
         ("TargetDevice", "GPU", "It belongs to an evaluation: layer(x, target_device='GPU')"),
         ("alpha", 2.0, "It is fixed when the layer is made: layer.replace(alpha=2.0)"),
-        ("axis", 1, "The channels of a layer come first. For others: lrnorm.local_response_norm(x, a"),
+        (
+            "axis",
+            1,
+            "The channels of a layer come first. For others: lrnorm.local_response_norm(x, a",
+        ),
         ("colour", 1, "It takes {known}"),
     ],
 )
