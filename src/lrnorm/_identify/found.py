@@ -23,14 +23,20 @@ class Remark(NamedTuple):
 class Identification:
     """What a callable computes. It prints as a table.
 
-    spec : LRNSpec, its numbers the shortest decimals within `uncertainty`.
-    words : convention → its keywords, for every convention that can express the spec.
-    max_ulp : the largest distance from the exact result on ordinary probes, in units in the last
-        place of `dtype`.
-    remarks : (code, text) pairs, codes being leaks_nan, overflows, running_sum, low_precision,
-        edge_divisor and ignores_bias.
-    uncertainty : scale, beta and bias → how far off the measured number may be.
-    values : how many random values the spec was verified on; calls : of the callable.
+    Attributes
+    ----------
+    spec : LRNSpec
+        Its numbers are the shortest decimals within `uncertainty`.
+    words : dict
+        Convention → its keywords, for every convention that can express the spec.
+    max_ulp : float
+        The largest distance from the exact result on ordinary probes, in ULP of `dtype`.
+    remarks : tuple of (code, text)
+        The codes are leaks_nan, overflows, running_sum, low_precision, edge_divisor, ignores_bias.
+    uncertainty : dict
+        scale, beta and bias → the largest error of the measured number.
+    values, calls : int
+        How many random values the spec was verified on, and how often the callable was called.
     """
 
     spec: LRNSpec
