@@ -97,7 +97,7 @@ def test_a_whole_axis_is_a_window_of_any_greater_width(dtype: Any, beta: float, 
 def gradients(x: Any, g: Any, spec: LRNSpec) -> dict[str, tuple[float, float]]:
     """By each number: the derivative, and the sum of the magnitudes of its terms."""
     x, g = x.astype(np.longdouble), g.astype(np.longdouble)
-    energy = exact._energy(x, spec)[0]
+    energy = exact._energy(x, spec, 0)[0]
     sums = (energy - spec.bias) / np.longdouble(spec.scale)
     slope = -spec.beta * g * x * energy ** (-np.longdouble(spec.beta) - 1)
     by_beta = -g * x * energy ** -np.longdouble(spec.beta) * np.log(energy)
