@@ -102,7 +102,7 @@ def test_environment_with_a_bad_number(value: str) -> None:
     done = run("", LRNORM_NUM_THREADS=value)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"lrnorm._spec.errors.ParameterError: LRNORM_NUM_THREADS must be a positive integer, "
+        "lrnorm.ParameterError: LRNORM_NUM_THREADS must be a positive integer, "
         f"got {value!r}. Leave it unset to use every processor."
     )
 

@@ -335,5 +335,8 @@ def test_refusals_of_outputs() -> None:
 
 def test_tensors_are_sent_elsewhere() -> None:
     torch = pytest.importorskip("torch")
-    with refusal(KindError, "x must be a JAX array, got torch.Tensor. For other arrays:"):
+    with refusal(
+        KindError,
+        "x must be a JAX array, got torch.Tensor. For other arrays call lrnorm.local_response_norm.",
+    ):
         ours(torch.ones(1, 5, 3, 3))
