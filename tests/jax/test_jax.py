@@ -337,6 +337,6 @@ def test_tensors_are_sent_elsewhere() -> None:
     torch = pytest.importorskip("torch")
     with refusal(
         KindError,
-        "x must be a JAX array, got torch.Tensor. For other arrays call lrnorm.local_response_norm.",
+        "x must be a JAX array, got torch.Tensor. For other arrays call",
     ):
         ours(torch.ones(1, 5, 3, 3))
