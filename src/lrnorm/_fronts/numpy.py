@@ -187,8 +187,10 @@ def forward(
     if dtype is None and x.dtype in _NATIVE and (out is None or _is_plain(out, x)):
         # The usual call, without the steps below: they would dominate for a small array.
         y, fresh = (out, False) if out is not None else _new_like(x)
-        if len(axes) == 1 and (numbers := spec.numbers) is not None:
-            done = _core.forward(x, y, *numbers, axes[0], fresh)
+        numbers = spec.numbers
+        if numbers and len(axes) == 1:
+            scale, beta, bias, before, after = numbers
+            done = _core.forward(x, y, scale, beta, bias, before, after, axes[0], fresh)
         else:
             done = _called("forward", x, y, spec=spec, axes=axes, fresh=fresh)
         if done:

@@ -328,10 +328,10 @@ def resolve_axis(axis: Axis, rank: int) -> int:
 def resolve_axes(axis: Axis, rank: int) -> tuple[int, ...]:
     """The axes of a window as numbers from 0: given, one or several of them, or the channels of
     (…, channels, height, width)."""
-    if type(axis) is int and -rank <= axis < rank:
-        return (axis % rank,)
     if axis is None and rank in _CHANNELS_THIRD_FROM_LAST:
         return _CHANNELS_THIRD_FROM_LAST[rank]
+    if type(axis) is int and -rank <= axis < rank:
+        return (axis % rank,)
     if not rank:
         way_out = "Pass for example x[None] with axis=0."
         rule = "of rank 0 has no axis for the channels"
@@ -406,14 +406,15 @@ def _cached(alpha: Any, beta: Any, bias: Any, channel_window_size: Any, *ends: A
 def spec_from_keywords(
     alpha: Any, beta: Any, bias: Any, channel_window_size: Any, axis: Any = None
 ) -> LRNSpec:
-    """LRNSpec.from_keywords for that axis, remembered: a call with the same numbers costs a
+    """LRNSpec.from_keywords for that axis, with a cache: a call with the same numbers costs a
     look-up."""
     if axis is not None and isinstance(axis, (tuple, list)):
         axes = count_axes(axis)
         return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size, axes)
-    # The numbers of a pair are told apart by type only where they stand in the key themselves.
-    ends = channel_window_size if isinstance(channel_window_size, tuple) else ()
     try:
-        return _cached(alpha, beta, bias, channel_window_size, *ends)
+        if not isinstance(channel_window_size, tuple):
+            return _cached(alpha, beta, bias, channel_window_size)
+        # typed=True distinguishes 1 from 1.0 in a pair only if its items are arguments themselves.
+        return _cached(alpha, beta, bias, channel_window_size, *channel_window_size)
     except TypeError:  # not hashable, or refused with a KindError
         return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size)
