@@ -318,4 +318,4 @@ def test_without_onnxruntime_the_error_says_what_to_install(tmp_path):
         text=True,
     )
     last = done.stderr.splitlines()[-1]
-    assert "needs the package onnxruntime: pip install 'lrnorm[onnx]'" in last
+    assert "needs the package onnxruntime. pip install 'lrnorm[onnx]'" in last
