@@ -153,11 +153,12 @@ def _floating(xp: Any, x: Any, name: str = "x") -> Any:
 
 def _requested(xp: Any, x: Any, dtype: Any) -> Any:
     name = dtype if isinstance(dtype, str) else _name(dtype)
-    works = [each for each in FLOATS if hasattr(xp, each)]
+    works, where = [each for each in FLOATS if hasattr(xp, each)], ""
     if not _floating_dtypes(xp, x)[0]:
         works.remove("float64")
+        where = f" on {x.device}"
     if name not in works:
-        raise wrong_request(dtype, works)
+        raise wrong_request(dtype, works, where)
     return getattr(xp, name)
 
 

@@ -35,10 +35,11 @@ def wrong_dtype(name: str, dtype: Any, *, is_complex: bool, conversion: str) -> 
     return KindError(name, rule, value=dtype, got=str(dtype), way_out=way_out)
 
 
-def wrong_request(dtype: Any, allowed: Iterable[str]) -> KindError:
-    """The error for a `dtype=` that no result can have."""
+def wrong_request(dtype: Any, allowed: Iterable[str], where: str = "") -> KindError:
+    """The error for a `dtype=` that no result can have; `where` follows the names allowed."""
     *others, last = allowed
-    rule, got = f"must be {', '.join(others)} or {last}", getattr(dtype, "name", None)
+    names = f"{', '.join(others)} or {last}" if others else last
+    rule, got = f"must be {names}{where}", getattr(dtype, "name", None)
     way_out = "Use for example dtype='float32'."
     return KindError("dtype", rule, value=dtype, got=got or repr(dtype), way_out=way_out)
 

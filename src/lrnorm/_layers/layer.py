@@ -285,8 +285,9 @@ input=(5, 1, 1))
         def in_pieces(front: Front, axis: int, x: Any) -> Any:
             if batch_size is None or x.ndim == 3 or x.shape[0] <= batch_size:
                 return forward(front, axis, x)
-            starts = range(0, x.shape[0], batch_size)
-            pieces = (forward(front, axis, x[i : i + batch_size, ...]) for i in starts)
+            n = x.shape[0]  # the array API leaves a slice beyond it undefined
+            cuts = ((i, min(i + batch_size, n)) for i in range(0, n, batch_size))
+            pieces = (forward(front, axis, x[start:stop, ...]) for start, stop in cuts)
             return front.joined(pieces, x)
 
         return self._map(in_pieces if run.gpu is None else on_gpu(in_pieces, run.gpu), run, x)

@@ -229,14 +229,15 @@ def describe(name: str, /) -> Description:
     Errors: ParameterError (a ValueError) for an unknown name. Source: the one it tells.
 
     >>> import lrnorm
-    >>> lrnorm.conventions.describe("caffe")
-    caffe: Caffe, across channels
-      y[c] = x[c] · (k + alpha/local_size · Σ x[j]²)^-beta,  j = c-before … c+after
-      window    local_size is a width and must be odd: local_size//2 to either side
-      defaults  local_size=5, alpha=1.0, beta=0.75, k=1.0
+    >>> lrnorm.conventions.describe("tensorflow")
+    tensorflow: TensorFlow
+      y[c] = x[c] · (bias + alpha · Σ x[j]²)^-beta,  j = c-before … c+after
+      window    depth_radius is a radius: as many channels on either side
+      defaults  depth_radius=5, alpha=1.0, beta=0.5, bias=1.0
       limits    none
-      axis      1 of (N, C, H, W)
-      source    caffe.proto, LRNParameter; src/caffe/layers/lrn_layer.cpp
+      axis      3 of (N, H, W, C)
+      remark    takes rank 4
+      source    tf.raw_ops.LRN; tensorflow/core/kernels/lrn_op.cc
     """
     key, row = row_of(name)
     size, alpha, beta, bias = row.words

@@ -101,7 +101,10 @@ def _vmap(verb: str, tensors: int, learned: bool) -> Callable[..., tuple[Tensor,
             return batched(partial(call, verb), in_dims, *_grouped(tensors, learned, arguments))
         # One sum, or one set of numbers, for each example.
         each = [
-            [a if d is None else a.select(d, i) for a, d in zip(arguments, in_dims, strict=True)]
+            [
+                a.select(d, i) if isinstance(d, int) else a  # the ends, a list, have a list of None
+                for a, d in zip(arguments, in_dims, strict=True)
+            ]
             for i in range(info.batch_size)
         ]
         return torch.stack([call(verb, *_grouped(tensors, learned, a)) for a in each]), 0
