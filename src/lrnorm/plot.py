@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lrnorm._function.functions import local_response_norm
-from lrnorm._spec.errors import FileError, KindError, MissingDependencyError, ShapeError
+from lrnorm._spec.errors import FileError, KindError, ShapeError, missing
 from lrnorm._spec.spec import Axis, LRNSpec, is_integer, resolve_axes, resolve_axis
 
 try:
@@ -20,9 +20,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 except ImportError as error:
-    raise MissingDependencyError(
-        "lrnorm.plot", "needs matplotlib", way_out="Install it: pip install 'lrnorm[plot]'."
-    ) from error
+    raise missing("lrnorm.plot", "matplotlib", "'lrnorm[plot]'") from error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -291,5 +289,6 @@ def file_kind(path: str) -> str:
     """The format that a drawing's name asks for."""
     kind = path.rpartition(".")[2].lower()
     if kind not in KINDS:
-        raise FileError(f"the ending of a drawing must be one of {', '.join(KINDS)}, got {path!r}.")
+        rule = f"must be one of {', '.join(KINDS)}"
+        raise FileError("the ending of a drawing", rule, value=path)
     return kind

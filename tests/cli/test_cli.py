@@ -192,7 +192,7 @@ def test_pictures_and_archives(lrn):
         ("x.npy -o y.png", "a picture takes (1 or 3 channels, height, width), got (2, 6, 5, 4)"),
         ("x.npy -o no/y.npy", "there is no folder"),
         ("x.npy --key a", "x.npy is one array, which has no name. Leave out --key"),
-        ("y.npy", "there is no file y.npy"),
+        ("y.npy", "y.npy does not exist"),
         (".", "must be one of"),
         ("x.npy --plot p.txt", "must be one of png, pdf, svg, jpg, got 'p.txt'"),
         ("x.npy -o p.png --plot ./p.png", "--plot must be a file of its own"),
@@ -239,7 +239,7 @@ def test_strange_names_are_printed_somehow(x):
     os.rename("x.npy", b"\xff\n.npy")
     done = shell(r"lrnorm apply $'\xff\n.npy'; lrnorm apply $'\xfe\n.npy'")
     assert done.stdout.startswith(r"\udcff") and "channels on axis 1" in done.stdout
-    assert done.stderr == "lrnorm: there is no file \\udcfe .npy. Check its name and folder.\n"
+    assert done.stderr == "lrnorm: \\udcfe .npy does not exist. Check its name and folder.\n"
 
 
 # How it ends

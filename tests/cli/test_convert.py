@@ -129,13 +129,16 @@ def test_a_scale_that_cannot_be_met_is_told(lrn: Run) -> None:
         ("torch tensorflow size=4", "tensorflow has no window of before=2, after=1: .* Nearest: "),
         ("torch tensorflow", "torch needs size, which has no default"),
         ("torch tensorflow sizes=4", "torch has no word 'sizes'. It takes size, alpha, beta, k"),
-        ("torch tensorflow size", "a word is given as key=value, such as size=5, got 'size'"),
-        ("torch tensorflow size=", "a word is given as key=value, such as size=5, got 'size='"),
-        ("torch tensorflow =5", "a word is given as key=value, such as size=5, got '=5'"),
-        ("torch tensorflow size=5 size=7", "size is given twice, the second time as 'size=7'"),
+        (
+            "torch tensorflow size",
+            "a parameter must be given as KEY=VALUE, such as size=5, got 'size'",
+        ),
+        ("torch tensorflow size=", "a parameter must be given as .*, got 'size='"),
+        ("torch tensorflow =5", "a parameter must be given as .*, got '=5'"),
+        ("torch tensorflow size=5 size=7", "size must be given once, got size=7 too"),
         ("torch tensorflow size=five", "size must be an integer, got 'five'"),
-        ("jax tensorflow", "there is no convention 'jax'. Choose from alexnet_paper"),
-        ("torch jax size=5", "there is no convention 'jax'. Choose from"),
+        ("jax tensorflow", "convention must be a known name, got 'jax'. Choose from alexnet_paper"),
+        ("torch jax size=5", "convention must be a known name, got 'jax'. Choose from"),
         ("caffe_within torch", "torch sums along the channels alone, not over a box of 2 axes"),
         ("torch", "the following arguments are required: TO"),
     ],
@@ -186,8 +189,8 @@ def test_a_convention_s_defaults_need_no_set(lrn: Run, x: Any) -> None:
             "--convention replaces --alpha, --channel-window-size. Give its own parameters with",
         ),
         ("--convention torch --set local_size=5", "torch has no word 'local_size'"),
-        ("--convention pytorche", "there is no convention 'pytorche'"),
-        ("--convention torch --set size", "a word is given as key=value"),
+        ("--convention pytorche", "convention must be a known name, got 'pytorche'"),
+        ("--convention torch --set size", "a parameter must be given as KEY=VALUE"),
     ],
 )
 def test_apply_refuses_in_one_line(
@@ -240,8 +243,8 @@ def test_a_file_without_an_lrn_is_an_error_that_says_what_it_holds(refused: Any)
 
 def test_files_in_bad_order(refused: Any) -> None:
     Path("deploy.prototxt").write_text(DEPLOY)
-    assert "no convention 'nothing'" in refused("convert", "deploy.prototxt", "nothing")
-    assert "there is no file nowhere.onnx" in refused("convert", "nowhere.onnx", "torch")
+    assert "must be a known name, got 'nothing'" in refused("convert", "deploy.prototxt", "nothing")
+    assert "nowhere.onnx does not exist" in refused("convert", "nowhere.onnx", "torch")
     assert "a model file, which tells its words" in refused(
         "convert", "deploy.prototxt", "torch", "size=5"
     )

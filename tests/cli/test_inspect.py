@@ -326,7 +326,7 @@ def test_expectations_in_a_framework_s_words(inspect, data):
     ("words", "message"),
     [
         ([], "the following arguments are required: MODEL. See lrnorm inspect --help."),
-        (["no.onnx"], "there is no file no.onnx. Check its name and folder."),
+        (["no.onnx"], "no.onnx does not exist. Check its name and folder."),
         (["."], ". is a folder of no format that is read. lrnorm.models.formats() lists"),
         (["bad.onnx"], "bad.onnx is not a readable ONNX model: "),
         (["x.npy"], "x.npy is a file of no format that is read."),

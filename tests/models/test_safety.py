@@ -301,7 +301,7 @@ def test_damaged_files_are_one_line(seed: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there() -> None:
-    assert refused("nowhere.onnx") == "there is no file nowhere.onnx. Check its name and folder."
+    assert refused("nowhere.onnx") == "nowhere.onnx does not exist. Check its name and folder."
 
 
 @pytest.mark.parametrize(

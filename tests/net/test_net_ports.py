@@ -116,7 +116,7 @@ def twice(port, first, second):
         ),
         (
             [("a", "total"), ("b", NetPort("total", "Input3"))],
-            "layer 'total' (total) has no port 'Input3', it has ['Input1', 'Input2'].",
+            "port of layer 'total' (total) must be one of ['Input1', 'Input2'], got 'Input3'.",
         ),
     ],
 )

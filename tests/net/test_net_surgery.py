@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from refusals import refused
 
 import lrnorm
 from lrnorm import KindError, NetChain, NetGraph, NetPort, ParameterError, ShapeError
@@ -34,10 +35,12 @@ def test_index_name_length_iteration():
     nested = NetChain({"block": CHAIN, "end": TANH})
     assert nested["block", "c"] == nested.extract("block", "c") == nested.extract(["block", "c"])
     assert nested.extract("block", 0) == A
-    for key, kind in (("d", KeyError), (3, IndexError), (-4, ValueError)):
-        with pytest.raises(kind, match="there is no layer"):
+    for key, rule in (("d", "one of ['a', 'b', 'c']"), (3, "in -3 … 2"), (-4, "in -3 … 2")):
+        with refused(LayerLookupError, "layer", rule, key):
             CHAIN[key]
-    with pytest.raises(LayerLookupError, match=r"^there is no layer 'bb'\. Did you mean 'b'\?"):
+    for kind in (KeyError, IndexError, ValueError):
+        assert issubclass(LayerLookupError, kind)
+    with refused(LayerLookupError, "layer", "must be one of", "bb", "Did you mean 'b'?"):
         CHAIN["bb"]
 
 
@@ -46,7 +49,7 @@ def test_slices_are_nets():
     assert CHAIN["a":"b"] == CHAIN[:2]
     assert NetChain([A, B, C])[1:] == NetChain([B, C])
     assert NetChain([A, B, C])[::2] == NetChain([A, C])
-    with pytest.raises(ParameterError, match="has no layers"):
+    with refused(ParameterError, "the net that remains", "must have at least one layer"):
         CHAIN[3:]
 
 
@@ -63,11 +66,11 @@ def test_take_and_drop_of_a_chain():
             assert net.inputs == {"Input": (5, 2, 1)}  # what was inferred at the cut
     same(CHAIN.drop(1)(CHAIN.take(1)(X)), CHAIN(X))
     for wrong in (4, -4):
-        with pytest.raises(LayerLookupError, match="has 3 layers and no more"):
+        with refused(LayerLookupError, "take", "at most 3 layers", wrong):
             CHAIN.take(wrong)
-    with pytest.raises(ParameterError, match="has no layers"):
+    with refused(ParameterError, "the net that remains", "must have at least one layer"):
         CHAIN.drop(3)
-    with pytest.raises(KindError, match="take takes a number, a name"):
+    with refused(KindError, "take", "takes a number, a name"):
         CHAIN.take()
 
 
@@ -83,11 +86,8 @@ def test_take_and_drop_of_a_chain():
     ids=["take none", "drop all", "empty slice", "wrong order"],
 )
 def test_a_net_without_layers_is_refused(net, cut):
-    text = (
-        "^the net that remains has no layers. Leave at least one, and name the ends of a stretch "
-        "in the order in which they are computed.$"
-    )
-    with pytest.raises(ParameterError, match=text):
+    way_out = "Name the ends of a stretch in the order in which they are computed."
+    with refused(ParameterError, "the net that remains", "at least one layer", way_out=way_out):
         cut(net)
 
 
@@ -125,11 +125,12 @@ def test_replace():
     same(GRAPH.replace("add", np.subtract)(X)["Output"], B(A(X)) - C(A(X)))
     nested = NetChain({"block": CHAIN, "end": TANH})
     assert nested.replace(("block", "a"), C)["block", "a"] == C
-    with pytest.raises(ShapeError, match=r"shapes clash: .*layer 'b'"):
+    with pytest.raises(ShapeError, match=r"layer 'b' .*must have the shape of .*layer 'a'"):
         CHAIN.replace("b", Layer(input=(4, 2, 1)))
-    with pytest.raises(LayerLookupError, match="no layer 'end' / 'a': 'end' is no net"):
+    rule = "must be a net, to hold the layer 'end' / 'a'"
+    with refused(LayerLookupError, "layer 'end'", rule, TANH):
         nested.replace(("end", "a"), C)
-    with pytest.raises(KindError, match=r"replace.. has no argument 'shape'"):
+    with refused(KindError, "replace()", "has no argument 'shape'", (5, 2, 1)):
         CHAIN.replace(shape=(5, 2, 1))
 
 
@@ -250,7 +251,7 @@ def test_hints_of_wrong_names():
     with pytest.raises(AttributeError, match=r"no attribute 'input'\. Ask net\.inputs"):
         CHAIN.input  # noqa: B018
     numbered = NetChain([A, B])
-    with pytest.raises(LayerLookupError, match=r"^there is no layer '0'\. Did you mean 0\?"):
+    with refused(LayerLookupError, "layer", "must be one of [0, 1]", "0", "Did you mean 0?"):
         numbered.take("0")
     with pytest.raises(KindError, match=r"NetPort takes names .*, got nothing\. Write"):
         NetPort()

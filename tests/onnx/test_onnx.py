@@ -169,13 +169,13 @@ def recursive():
         (broken(size=3.0), ValueError, "size of the LRN a must be an integer, got .* FLOAT"),
         (broken(size=3, beta=1), ValueError, "beta of the LRN a must be a float, got .* INT"),
         (broken(size=3, bias=np.inf), ValueError, "a: bias must be a finite real number, got inf"),
-        (referring(), ValueError, "alpha of a refers to 'strength', .* stands in no function"),
+        (referring(), ValueError, "alpha of a refers to 'strength', .* is in no function"),
         (recursive(), ValueError, "function 'Block' calls itself, at one/again"),
         (b"", OSError, "the model is not an ONNX model: it has no graph"),
         (b"nonsense", OSError, "the bytes are not an ONNX model: .* They may be cut short"),
         (broken(size=3).SerializeToString()[:-20], OSError, "the bytes are not an ONNX model"),
         (3, TypeError, "model must be a path, bytes or an onnx.ModelProto, got int"),
-        ("no/such.onnx", OSError, "there is no file no/such.onnx"),
+        ("no/such.onnx", OSError, "no/such.onnx does not exist"),
         (os.curdir, OSError, "is a folder"),
     ],
 )
@@ -207,5 +207,6 @@ def test_loaded_on_first_use():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "False True",
-        "MissingDependencyError lrnorm.onnx needs the package onnx: pip install 'lrnorm[onnx]'.",
+        "MissingDependencyError lrnorm.onnx needs the package onnx. "
+        "Run pip install 'lrnorm[onnx]'.",
     ]

@@ -287,5 +287,5 @@ def test_equal_subgraphs_are_measured_once(monkeypatch):
 
 def test_without_onnx_runtime_there_is_a_clear_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingDependencyError, match="onnxruntime is needed to measure"):
+    with pytest.raises(MissingDependencyError, match=r"needs the package onnxruntime\. Run"):
         lrnorm.onnx.chains(written(slices))

@@ -152,7 +152,8 @@ CHOICE = [value("x", ["n", 7, 3, 2]), value("c", [], TensorProto.BOOL)]
 )
 def test_what_nothing_gives_to_a_branch(chosen, text):
     model = graph_of([chosen, lrn("k", "y", name="n", **WORDS)], CHOICE, [value("y", None)])
-    with pytest.raises(FileError, match=f"ONNX Runtime refuses the part with If: .*{text}.*check"):
+    said = f"the part with If is refused by ONNX Runtime: .*{text}.*check"
+    with pytest.raises(FileError, match=said):
         load(model)
 
 
@@ -160,7 +161,7 @@ def test_what_nothing_gives_to_the_body_of_a_loop():
     model = loop()
     body = model.graph.node[0].attribute[0].g
     body.node[1].CopyFrom(node("Add", ["state", "gone"], ["next"]))
-    with pytest.raises(FileError, match=r"refuses the part with Loop: .*input 'gone' of node"):
+    with pytest.raises(FileError, match=r"part with Loop is refused .*input 'gone' of node"):
         load(model)
 
 
@@ -259,12 +260,12 @@ def test_any_window(size):
     [
         ([lrn("x", "y", name="n")], ParameterError, "the model: size of the LRN n must be a pos"),
         ([node("Neg", ["q"], ["y"], name="k")], ParameterError, r"node 'k' \(Neg\) reads 'q', wh"),
-        ([node("Foo", ["x"], ["y"])], FileError, "the model: ONNX Runtime refuses the part with F"),
+        ([node("Foo", ["x"], ["y"])], FileError, "the model: the part with Foo is refused by"),
         ([node("Add", ["x"], ["y"])], FileError, "onnx.checker.check_model"),
         (
             [node("SequenceConstruct", ["x"], ["y"])],
             ParameterError,
-            re.escape("'y' is a seq(tensor(float)), and only tensors"),
+            re.escape("'y' must be a tensor of a type that NumPy has") + ".*got seq",
         ),
     ],
 )
@@ -276,7 +277,7 @@ def test_errors_of_models(nodes, kind, text):
 def test_errors_name_the_file(tmp_path):
     path = tmp_path / "m.onnx"
     onnx.save(model_of([node("Foo", ["x"], ["y"])]), path)
-    with pytest.raises(FileError, match=f"{re.escape(str(path))}: ONNX Runtime refuses"):
+    with pytest.raises(FileError, match=f"{re.escape(str(path))}: the part with Foo is refused"):
         load(path)
     path.write_bytes(b"no model")
     with pytest.raises(FileError, match=r"m\.onnx"):
@@ -318,4 +319,4 @@ def test_without_onnxruntime_the_error_says_what_to_install(tmp_path):
         text=True,
     )
     last = done.stderr.splitlines()[-1]
-    assert "needs the package onnxruntime. pip install 'lrnorm[onnx]'" in last
+    assert "needs the package onnxruntime. Run pip install 'lrnorm[onnx]'" in last

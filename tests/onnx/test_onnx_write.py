@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from refusals import refused
 
 import lrnorm
 from lrnorm import LRNSpec
@@ -147,9 +148,10 @@ def test_rewrite_reaches_branches():
 def test_rewrite_of_a_function_needs_all_its_calls():
     nodes = [call("x", "m", "one", strength=0.5), call("m", "y", "two", strength=2.0)]
     model = model_of(nodes, functions=[function()])
-    with pytest.raises(ValueError, match=r"one/inner and two/inner are one node in a function"):
+    subject, rule = "one/inner and two/inner", "must get the same spec"
+    with refused(lrnorm.ParameterError, subject, rule, [STRONG, None]):
         lrnorm.onnx.rewrite(model, {"one/inner": STRONG})
-    with pytest.raises(ValueError, match="give all of them the same spec"):
+    with refused(lrnorm.ParameterError, subject, rule, [STRONG, CAFFE], "inline_local_functions"):
         lrnorm.onnx.rewrite(model, {"one/inner": STRONG, "two/inner": CAFFE})
     changed = lrnorm.onnx.rewrite(model, {"one/inner": STRONG, "two/inner": STRONG})
     assert all(spec.isclose(STRONG) for spec in lrnorm.onnx.specs(changed).values())
@@ -158,7 +160,7 @@ def test_rewrite_of_a_function_needs_all_its_calls():
 @pytest.mark.parametrize(
     ("changes", "kind", "text"),
     [
-        ({"z": CAFFE}, ValueError, "there is no LRN node 'z' in the model: it has a, b"),
+        ({"z": CAFFE}, ValueError, "must name an LRN node of .*, which has a, b, got 'z'"),
         ({"a": 5}, TypeError, "the new numbers of a must be an LRNSpec, got 5"),
         ([CAFFE], TypeError, "changes must map names of nodes to LRNSpecs"),
         (
@@ -177,7 +179,7 @@ def test_what_rewrite_refuses(changes, kind, text):
     with pytest.raises(lrnorm.LRNormError, match=text) as caught:
         lrnorm.onnx.rewrite(model, changes)
     assert isinstance(caught.value, kind)
-    with pytest.raises(ValueError, match="it has none"):
+    with pytest.raises(ValueError, match="which has none"):
         lrnorm.onnx.rewrite(model_of([helper.make_node("Relu", ["x"], ["y"])]), {"z": CAFFE})
 
 

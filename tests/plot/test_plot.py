@@ -204,8 +204,7 @@ except AttributeError as error:
         ("import lrnorm; print(lrnorm.files.__name__, 'plot' in dir(lrnorm))", "lrnorm.files True"),
         (
             WITHOUT,
-            "MissingDependencyError lrnorm.plot needs matplotlib. Install it: pip install "
-            "'lrnorm[plot]'.",
+            "MissingDependencyError lrnorm.plot needs matplotlib. Run pip install 'lrnorm[plot]'.",
         ),
         (UNKNOWN, "module 'lrnorm' has no attribute 'nothing'"),
     ],

@@ -47,7 +47,12 @@ def test_a_place_is_added_in_front_and_the_class_stays():
 def test_a_port_takes_the_place_of_x():
     error = ShapeError("x", "must be of rank 3", got="rank 2")
     assert str(error.about("port 'Input'")) == "port 'Input' must be of rank 3, got rank 2."
-    assert str(ERROR.about("port 'Input'")).startswith("port 'Input': axis must lie")
+    assert str(error.at("layer 'a'").about("port 'Input'")).startswith("layer 'a': port 'Input' mu")
+
+
+def test_a_whole_text_alone_is_refused():
+    with pytest.raises(TypeError, match="rule"):
+        ShapeError("axis must be an integer, got 1.5")
 
 
 def test_another_way_out():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lrnorm._fronts import array_api
-from lrnorm._spec.errors import MissingDependencyError
+from lrnorm._spec.errors import missing
 from lrnorm._spec.spec import LRNSpec
 
 reason = ""  # why the compiled core is missing
@@ -34,13 +34,8 @@ class Memory(bytearray):
 def _warn() -> None:
     """Once in a process, at the first array."""
     if not hasattr(np, "astype"):
-        raise MissingDependencyError(
-            "lrnorm",
-            f"needs its compiled core ({reason}), or NumPy 2 in its place",
-            value=np.__version__,
-            got=f"NumPy {np.__version__}",
-            way_out="Run pip install 'numpy>=2'.",
-        )
+        needs = f"its compiled core ({reason}), or NumPy 2 in its place"
+        raise missing("lrnorm", needs, "'numpy>=2'")
     warnings.warn(
         f"lrnorm computes with NumPy, many times slower, because its compiled core is missing "
         f"({reason}). Run pip install --force-reinstall --no-cache-dir lrnorm, which needs a wheel "

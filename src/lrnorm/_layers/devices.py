@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from lrnorm._spec.errors import DeviceError, MissingDependencyError, ParameterError
+from lrnorm._spec.errors import DeviceError, ParameterError, missing
 from lrnorm._spec.spec import is_integer
 
 Verb = Callable[..., Any]  # (front, array, …) → array
@@ -30,10 +30,11 @@ def device_of_gpu(number: int) -> str:
     try:
         torch = import_module("torch")
     except ImportError as error:
-        raise MissingDependencyError(
+        raise missing(
             "target_device='GPU'",
-            "computes through PyTorch",
-            way_out="pip install 'lrnorm[torch]', or write target_device='CPU'.",
+            "PyTorch",
+            "'lrnorm[torch]'",
+            otherwise="write target_device='CPU'",
         ) from error
     count = torch.cuda.device_count()
     if number > count:

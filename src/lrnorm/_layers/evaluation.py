@@ -90,9 +90,9 @@ class Operand(NamedTuple):
         try:
             yield
         except LRNormError as error:
-            if error.subject.partition(" ")[0] != subject:
+            if error.subject != subject:
                 raise
-            raise error.about(self.where, instead_of=subject) from error
+            raise error.about(self.where) from error
 
     def unlisted(self) -> Operand:
         """With the array that nested lists are."""

@@ -62,7 +62,7 @@ def options(layer: Any, name: Any = None) -> Any:
         return [options(layer, one) for one in name]
     own = snake_case(name) if isinstance(name, str) else name
     if own not in found:
-        raise ParameterError(f"there is no option {name!r}: the options are {list(found)}")
+        raise ParameterError("option", f"must be one of {list(found)}", value=name)
     return found[own]
 
 

@@ -152,6 +152,9 @@ _PROPERTIES: dict[str, Callable[[Facts], Any]] = {
 # Properties of our own; "Properties" lists those of Wolfram.
 _OWN: dict[str, Callable[[Facts], Any]] = {"WolframForm": _wolfram_form}
 
+# Subject and rule of the error for an unknown property.
+_EXISTING = "property", 'must be one of information(layer, "Properties")'
+
 _BY_NAME = _PROPERTIES | _OWN
 _BY_NAME |= {snake_case(name): rule for name, rule in _BY_NAME.items()}
 
@@ -186,7 +189,8 @@ def _value(facts: Facts, prop: Any) -> Any:
         return _BY_NAME[prop](facts)
     if (ours := _ELSEWHERE.get(prop.replace("_", "").lower())) is not None:
         raise ParameterError(
-            f"there is no property {prop!r}",
+            *_EXISTING,
+            value=prop,
             way_out=f"The graph of elementary operations is {ours!r} here, as ONNX.",
         )
     import difflib
@@ -195,7 +199,8 @@ def _value(facts: Facts, prop: Any) -> Any:
     close = difflib.get_close_matches(prop.replace("_", "").lower(), plain, n=1)
     guess = f"Did you mean {plain[close[0]]!r}? " if close else ""
     raise ParameterError(
-        f"there is no property {prop!r}",
+        *_EXISTING,
+        value=prop,
         way_out=f"{guess}The properties, each also in snake_case such as layers_count, are "
         f"{', '.join([*_PROPERTIES, *_OWN])}.",
     )

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
-from lrnorm._spec.errors import MissingDependencyError, ParameterError
+from lrnorm._spec.errors import ParameterError, missing
 
 Key = Any
 _CHAR, _LINE, _PAD, _GAP_X, _GAP_Y = 7.2, 17.0, 12.0, 34.0, 52.0
@@ -225,10 +225,8 @@ class Drawing:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise MissingDependencyError(
-                "a drawing as .png",
-                "needs matplotlib",
-                way_out="pip install 'lrnorm[plot]', or write .svg.",
+            raise missing(
+                "a drawing as .png", "matplotlib", "'lrnorm[plot]'", otherwise="write .svg"
             ) from error
         left, top, width, height = self._frame()
         figure = Figure((width / 72, height / 72), dpi=144)

@@ -43,7 +43,7 @@ class LRNormError(Exception):
     def __init__(
         self,
         subject: str,
-        rule: str = "",
+        rule: str,
         *,
         value: Any = _NOTHING,
         got: str | None = None,
@@ -72,11 +72,8 @@ class LRNormError(Exception):
         """The same error, found in `place`."""
         return self._changed(where=(place, *self.where))
 
-    def about(self, subject: str, *, instead_of: str = "x") -> Self:
-        """The same error with `subject` in place of `instead_of`; an error of another subject, or
-        one found somewhere already, is found in `subject`."""
-        if self.where or self.subject != instead_of:
-            return self.at(subject)
+    def about(self, subject: str) -> Self:
+        """The same error with another subject: a port in place of x."""
         return self._changed(subject=subject)
 
     def advising(self, way_out: str) -> Self:
@@ -95,9 +92,11 @@ def _unmade(kind: type[LRNormError]) -> LRNormError:
     return kind.__new__(kind)
 
 
-def missing(door: str, needs: str, install: str) -> MissingDependencyError:
-    """The error for an optional dependency of `door`; `install` is what pip is given."""
-    return MissingDependencyError(door, f"needs {needs}", way_out=f"Run pip install {install}.")
+def missing(door: str, needs: str, install: str, *, otherwise: str = "") -> MissingDependencyError:
+    """The error for an optional dependency of `door`; `install` is what pip is given, `otherwise`
+    what to do without it."""
+    way_out = f"Run pip install {install}{f', or {otherwise}' if otherwise else ''}."
+    return MissingDependencyError(door, f"needs {needs}", way_out=way_out)
 
 
 class ParameterError(LRNormError, ValueError):

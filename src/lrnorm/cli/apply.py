@@ -121,7 +121,7 @@ def run(words: list[str]) -> int:
     try:
         return _run(words)
     except LRNormError as error:
-        way_out = _WAYS_OUT.get(error.subject.partition(" ")[0])
+        way_out = _WAYS_OUT.get(error.subject)
         if way_out is None:
             raise
         if any(place.endswith("]") for place in error.where):  # one of several arrays in a file

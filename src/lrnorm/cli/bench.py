@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lrnorm
-from lrnorm._spec.errors import FileError, MissingDependencyError, ParameterError
+from lrnorm._spec.errors import FileError, ParameterError, missing
 from lrnorm.cli import measuring
 from lrnorm.cli.measuring import COPY, OURS, OURS_ALLOCATING, Case, Row, Timing, Unable, Who
 from lrnorm.cli.parser import Parser
@@ -252,9 +252,7 @@ def _figure_class() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError(
-            "--plot", "needs Matplotlib", way_out="Install it: pip install 'lrnorm[plot]'."
-        ) from error
+        raise missing("--plot", "matplotlib", "'lrnorm[plot]'") from error
     return Figure
 
 

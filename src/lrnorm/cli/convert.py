@@ -26,9 +26,10 @@ def keywords(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not (key and equals and text):
-            raise ParameterError(f"a word is given as key=value, such as size=5, got {pair!r}.")
+            rule = "must be given as KEY=VALUE, such as size=5"
+            raise ParameterError("a parameter", rule, value=pair)
         if key in found:
-            raise ParameterError(f"{key} is given twice, the second time as {pair!r}.")
+            raise ParameterError(key, "must be given once", value=pair, got=f"{pair} too")
         found[key] = _value(text)
     return found
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from lrnorm import files
 from lrnorm._fronts import config
 from lrnorm._function.functions import local_response_norm
-from lrnorm._spec.errors import MissingDependencyError
+from lrnorm._spec.errors import missing
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.cli.parser import Parser
 from lrnorm.files.atomic import check_free
@@ -85,9 +85,7 @@ def photograph() -> Array:
     try:
         from matplotlib.cbook import get_sample_data
     except ImportError as error:
-        raise MissingDependencyError(
-            "the demo needs matplotlib: pip install 'lrnorm[cli]'."
-        ) from error
+        raise missing("lrnorm demo", "matplotlib", "'lrnorm[cli]'") from error
     path = str(get_sample_data("grace_hopper.jpg", asfileobj=False))
     colours: Array = files.read(path)
     gray: Array = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), colours, axes=1)

@@ -12,4 +12,4 @@ class Parser(argparse.ArgumentParser):
     """Raises its errors as ParameterError, which the command prints in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise ParameterError(message, way_out=f"See {self.prog} --help.")
+        raise ParameterError("", message, way_out=f"See {self.prog} --help.")

@@ -291,9 +291,7 @@ def row_of(name: Any) -> tuple[str, Row]:
     key = _KEYS.get(_folded(name))
     if key is None:
         way_out = f"Choose from {', '.join(names())}."
-        raise ParameterError(
-            f"there is no convention {name!r}", value=name, got="", way_out=way_out
-        )
+        raise ParameterError("convention", "must be a known name", value=name, way_out=way_out)
     return key, ROWS[key]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from lrnorm._function.functions import local_response_norm
 from lrnorm._function.keywords import NUMBERS
-from lrnorm._spec.errors import FileError, KindError, MissingDependencyError, ShapeError
+from lrnorm._spec.errors import FileError, KindError, ShapeError, missing
 from lrnorm._spec.spec import LRNSpec, count_axes, resolve_axes
 from lrnorm.files import atomic, chunked, npy, pictures, resume, wxf, zarr_store
 from lrnorm.files.atomic import PathLike, path_of, writing
@@ -272,9 +272,7 @@ def _bar(items: Iterable[Any], count: int, progress: bool, title: str) -> Iterab
         from rich.console import Console
         from rich.progress import track
     except ImportError as error:
-        raise MissingDependencyError(
-            "the progress bar", "needs rich", way_out="Install it: pip install 'lrnorm[cli]'."
-        ) from error
+        raise missing("the progress bar", "rich", "'lrnorm[cli]'") from error
     return track(items, title, total=count, console=Console(stderr=True))
 
 

@@ -35,7 +35,7 @@ def reading(source: Path, kind: str = "") -> Iterator[None]:
     if os.path.isdir(source) and not zarr_store.in_zarr(source):
         raise FileError(str(source), "is a folder", way_out="Give the name of a file in it.")
     if not os.path.exists(source):  # Path's own raises for a name too long
-        raise FileError("", f"there is no file {source}", way_out="Check its name and folder.")
+        raise FileError(str(source), "does not exist", way_out="Check its name and folder.")
     try:
         yield
     except LRNormError:

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lrnorm._spec.errors import FileError, KindError, MissingDependencyError, ShapeError
+from lrnorm._spec.errors import FileError, KindError, ShapeError, missing
 from lrnorm.files.checks import Array, numbers, reading, shape_text
 
 # Formats that Pillow hands to another program, or only recognizes.
@@ -39,9 +39,7 @@ def pillow() -> Any:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise MissingDependencyError(
-            "pictures", "need Pillow", way_out="Install it: pip install 'lrnorm[cli]'."
-        ) from error
+        raise missing("a picture", "Pillow", "'lrnorm[cli]'") from error
     return PIL
 
 
@@ -179,10 +177,11 @@ def _read_tiff(source: Path, picture: Any) -> tuple[Array, int]:
     try:
         import tifffile
     except ImportError as error:
-        raise MissingDependencyError(
+        raise missing(
             "a TIFF of 16 bits in each of several channels",
-            "needs tifffile",
-            way_out="Install it: pip install 'lrnorm[cli]', or save it as .png.",
+            "tifffile",
+            "'lrnorm[cli]'",
+            otherwise="save it as .png",
         ) from error
     with tifffile.TiffFile(source) as file:
         page: Any = file.pages[0]

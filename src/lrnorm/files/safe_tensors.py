@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lrnorm._spec.errors import KindError, MissingDependencyError
+from lrnorm._spec.errors import KindError, missing
 from lrnorm.files.checks import Array, count_text, numbers, reading
 
 _DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64"
@@ -21,11 +21,7 @@ def _safetensors() -> Any:
     try:
         return import_module("safetensors.numpy")
     except ImportError as error:
-        raise MissingDependencyError(
-            ".safetensors",
-            "needs safetensors",
-            way_out="Install it: pip install 'lrnorm[safetensors]'.",
-        ) from error
+        raise missing(".safetensors", "safetensors", "'lrnorm[safetensors]'") from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lrnorm._spec.errors import FileError, MissingDependencyError
+from lrnorm._spec.errors import FileError, missing
 
 Array = npt.NDArray[Any]
 Index = tuple[slice, ...]
@@ -27,9 +27,7 @@ def _zarr() -> Any:
     try:
         import zarr
     except ImportError as error:
-        raise MissingDependencyError(
-            ".zarr", "needs Zarr", way_out="Install it: pip install 'lrnorm[dask]'."
-        ) from error
+        raise missing(".zarr", "Zarr", "'lrnorm[dask]'") from error
     return zarr
 
 

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 
-from lrnorm._spec.errors import MissingDependencyError
+from lrnorm._spec.errors import missing
 from lrnorm.models.source import MIB, DamagedError, Source
 
 SECONDS = 20
@@ -66,11 +66,7 @@ def _has_h5py() -> bool:
 def value_of(source: Source, kind: str, key: str) -> tuple[bytes | None, list[str]]:
     """One attribute or dataset of the file, None if it is not there, and the first names in it."""
     if not _has_h5py():
-        raise MissingDependencyError(
-            str(source.path),
-            "is HDF5, which needs the package h5py",
-            way_out="Run pip install 'lrnorm[models]'.",
-        )
+        raise missing("HDF5", "the package h5py", "'lrnorm[models]'").at(str(source.path))
     words = [os.path.abspath(source.path), kind, key, str(LARGEST), str(MEMORY)]
     try:
         child = subprocess.run(

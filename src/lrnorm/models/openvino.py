@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from lrnorm._spec.errors import MissingDependencyError
+from lrnorm._spec.errors import missing
 from lrnorm.models.found import Found, ModelFile, Remark, Shape, lrn, one_line
 from lrnorm.models.source import MIB, DamagedError, Source, decimal32, unpack
 
@@ -56,11 +56,7 @@ def _parsed(source: Source) -> Any:
         from defusedxml import DefusedXmlException
         from defusedxml.ElementTree import ParseError, fromstring
     except ImportError as error:
-        raise MissingDependencyError(
-            "OpenVINO's .xml",
-            "needs the package defusedxml",
-            way_out="Run pip install 'lrnorm[models]'.",
-        ) from error
+        raise missing("OpenVINO's .xml", "the package defusedxml", "'lrnorm[models]'") from error
     if len(source.data) > XML_LIMIT:
         raise DamagedError(f"it has more than {XML_LIMIT // MIB} MiB")
     try:

@@ -39,8 +39,8 @@ class Source:
         try:
             mode = os.stat(self.path).st_mode
         except (FileNotFoundError, NotADirectoryError):
-            text = f"there is no file {self.path}"
-            raise FileError(text, way_out="Check its name and folder.") from None
+            way_out = "Check its name and folder."
+            raise FileError(str(self.path), "does not exist", way_out=way_out) from None
         except (OSError, ValueError) as error:
             raise FileError(str(self.path), f"cannot be read: {error}") from error
         self.is_folder = stat.S_ISDIR(mode)

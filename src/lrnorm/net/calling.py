@@ -169,7 +169,9 @@ class Evaluation(Evaluated):
             if source is None:
                 ports = [path[0] for path in self._open.named if len(path) == 1]
                 raise LayerLookupError(
-                    f"there is no port {one!r}: the net has {ports}",
+                    "port",
+                    f"must be one of {ports}",
+                    value=one,
                     way_out="NetPort(layer, port) reads a port of a layer.",
                 )
             wanted[one] = source

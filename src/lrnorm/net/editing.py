@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+from lrnorm._function.foreign_names import unknown_parameter
 from lrnorm._layers.facts import Path
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.nodes import node_of
-from lrnorm.net.ports import LayerLookupError, Wiring, named
-from lrnorm.net.wiring import Name, guess
+from lrnorm.net.ports import LayerLookupError, Wiring
+from lrnorm.net.wiring import Name, no_layer, no_net
 
 
 class Edited:
@@ -38,14 +39,11 @@ class Edited:
         if is_integer(key):
             if -len(names) <= key < len(names):
                 return names[key]  # type: ignore[no-any-return]
-            raise LayerLookupError(
-                f"there is no layer number {key}: the net has {len(names)}, 0 … {len(names) - 1}"
-            )
+            rule = f"must be a name, or a number in {-len(names)} … {len(names) - 1}"
+            raise LayerLookupError("layer", rule, value=key)
         if isinstance(key, str) and key in self.layers:
             return key
-        raise LayerLookupError(
-            f"there is no layer {key!r}", way_out=f"{guess(key, names)}The layers are {names}."
-        )
+        raise no_layer(key, names)
 
     def _path(self, path: Any) -> Any:
         first = path[0]
@@ -108,10 +106,8 @@ class Edited:
         name = tuple(part for key in path[1:] for part in str(key).split("."))
         if name in arrays:
             return arrays[name]
-        raise LayerLookupError(
-            f"layer {path[0]!r} has no array {'.'.join(name)!r}, it has "
-            f"{['.'.join(array) for array in arrays]}"
-        )
+        rule = f"must be one of {['.'.join(array) for array in arrays]}"
+        raise LayerLookupError(f"array of layer {path[0]!r}", rule, value=".".join(name))
 
     def take(self, *which: Any) -> Self:
         """A net of some of the layers.
@@ -155,9 +151,8 @@ class Edited:
         if not is_integer(which[0]):
             return self._between(None, self._name(which[0]))
         if abs(which[0]) > len(names):
-            raise LayerLookupError(
-                f"{verb}({which[0]}): the net has {len(names)} layers and no more"
-            )
+            rule = f"takes at most {len(names)} layers, as many as the net has"
+            raise LayerLookupError(verb, rule, value=which[0])
         return names[: which[0]] if which[0] >= 0 else names[which[0] :]
 
     def _between(self, start: Name | None, end: Name) -> list[Name]:
@@ -174,9 +169,9 @@ class Edited:
         """A net of these layers, which stand in the order they have here."""
         if not names:
             raise ParameterError(
-                "the net that remains has no layers",
-                way_out="Leave at least one, and name the ends of a stretch in the order in which "
-                "they are computed.",
+                "the net that remains",
+                "must have at least one layer",
+                way_out="Name the ends of a stretch in the order in which they are computed.",
             )
         if names == list(self.layers):
             return self
@@ -202,10 +197,8 @@ class Edited:
         1.0
         """
         if foreign := set(ports) - {"input", "output"}:
-            raise KindError(
-                f"replace() has no argument {min(foreign)!r}",
-                way_out="It takes a name and a layer, a mapping of them, input= and output=.",
-            )
+            way_out = "It takes a name and a layer, a mapping of them, input= and output="
+            raise unknown_parameter("replace", min(foreign), ports[min(foreign)], way_out)
         key = tuple(name) if isinstance(name, list) else name
         changes = key if isinstance(key, Mapping) else {} if key is None else {key: layer}
         layers = dict(self.layers)
@@ -214,9 +207,7 @@ class Edited:
             own = self._name(path[0])
             if len(path) > 1:
                 if not isinstance(layers[own], Edited):
-                    raise LayerLookupError(
-                        f"there is no layer {named(path)}: {own!r} is no net, it is {layers[own]!r}"
-                    )
+                    raise no_net(own, path, layers[own])
                 new = layers[own].replace(path[1:], new)
             layers[own] = new
         return self._changed(layers, **ports)

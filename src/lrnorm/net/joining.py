@@ -13,7 +13,7 @@ from lrnorm.net.editing import Edited
 from lrnorm.net.flat import Declared, Open, laid_open
 from lrnorm.net.nodes import node_of
 from lrnorm.net.ports import LayerLookupError, NetPort, Source, Wiring, layer_at
-from lrnorm.net.wiring import Name
+from lrnorm.net.wiring import Name, no_net
 
 
 class Plan(NamedTuple):
@@ -151,7 +151,7 @@ class Joined(Edited):
         """
         count = len(self)
         if is_integer(where) and not -count <= where <= count:
-            raise LayerLookupError(f"there is no place {where}: the net has {count} layers")
+            raise LayerLookupError("place", f"must lie in {-count} … {count}", value=where)
         place = where % count if is_integer(where) and where < 0 else where
         if not is_integer(place):
             place = list(self.layers).index(self._name(place))
@@ -185,7 +185,7 @@ channel_window_size=2)])
             elif isinstance(net.layers[own], Joined):
                 net = net.replace(own, net.layers[own].delete(path[1:]))
             else:
-                raise LayerLookupError(f"there is no layer {key!r}: {own!r} is no net")
+                raise no_net(own, path, net.layers[own])
         return net._subset([name for name in self.layers if name not in gone])
 
     def __add__(self, other: Any) -> Any:
@@ -201,8 +201,9 @@ channel_window_size=2)])
         shapes = self.outputs[out], other.inputs[into]
         if contradict(*shapes):
             raise ShapeError(
-                f"shapes clash: port {out!r} of the first net has {shapes[0]},",
-                f"and port {into!r} of the second net has {shapes[1]}",
+                f"port {into!r} of the second net",
+                f"must have the shape of port {out!r} of the first net, {shapes[0]}",
+                value=shapes[1],
                 way_out="Change one of the two, or put a layer between them.",
             )
         given: Any = other.layers if not other._listed else list(other.layers.values())
@@ -286,7 +287,7 @@ channel_window_size=2)])
             if isinstance(key, NetPort):
                 if key.path[0] not in {*self.inputs, *self.outputs}:
                     have = [*self.inputs, *self.outputs]
-                    raise LayerLookupError(f"there is no port {key!r}: the net has {have}")
+                    raise LayerLookupError("port", f"must be one of {have}", value=key)
                 ports[str(key.path[0])] = new
             elif len(path) > 1:
                 own = self._name(path[0])

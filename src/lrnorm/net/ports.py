@@ -113,7 +113,7 @@ def shapes_of_ports(word: str, value: Any, ports: Iterable[str]) -> dict[str, Sh
             )
         value = {names[0]: value}
     if unknown := [name for name in value if name not in names]:
-        raise ParameterError(f"{word}= names {unknown[0]!r}: the net has the ports {names}")
+        raise ParameterError(f"{word}=", f"must name ports among {names}", value=unknown[0])
     shapes = {name: sizes_of(name, sizes) for name, sizes in value.items()}
     return {name: shape for name, shape in shapes.items() if shape is not None}
 
@@ -154,8 +154,9 @@ class _Solution:
         if contradict(known, claim.shape):
             other = next(c for c in said if contradict(c.shape, claim.shape))
             raise ShapeError(
-                f"shapes clash: {other.by} has {other.shape},",
-                f"and {claim.by} has {claim.shape}, but they are connected",
+                claim.by,
+                f"must have the shape of {other.by}, {other.shape}: they are connected",
+                value=claim.shape,
                 way_out=_PART,
             )
         shape = merged(known, claim.shape)
@@ -174,8 +175,11 @@ class _Solution:
         except RefusedError as refusal:
             port, source = ports[0]
             raise ShapeError(
-                f"shapes clash: {self.said[source][-1].by} has {self.shapes[source]}, which",
-                f"{port_of(path, port, node)} does not take: {refusal}",
+                port_of(path, port, node),
+                f"does not take {self.shapes[source]}, the shape of {self.said[source][-1].by}: "
+                f"{refusal}",
+                value=self.shapes[source],
+                got="",
                 way_out=_PART,
             ) from refusal
         news = False

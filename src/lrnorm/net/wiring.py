@@ -13,7 +13,7 @@ from lrnorm._layers.facts import Path
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.nodes import Node
-from lrnorm.net.ports import NetPort, Source, Wiring, layer_at, port_of
+from lrnorm.net.ports import LayerLookupError, NetPort, Source, Wiring, layer_at, named, port_of
 
 Name = str | int
 # A layer or a port that gives, a layer or a port that takes; None takes what is muted.
@@ -83,7 +83,9 @@ class _Board:
         if path[:1] in self.nodes:
             return path[:1], path[1] if len(path) > 1 else None
         raise ParameterError(
-            f"there is no layer {path[0]!r}, the layers are {[name for (name,) in self.nodes]}",
+            "layer",
+            f"must be one of {[name for (name,) in self.nodes]}",
+            value=path[0],
             way_out=f"{guess(path[0], self.nodes)}A port of the net is written "
             f"NetPort({path[0]!r}).",
         ).at(f"edge {edge}")
@@ -91,9 +93,8 @@ class _Board:
     def _known(self, path: Path, port: Any, ports: Sequence[str], edge: Edge) -> str:
         if port in ports:
             return str(port)
-        raise ParameterError(f"{self.layer(path)} has no port {port!r}, it has {list(ports)}").at(
-            f"edge {edge}"
-        )
+        rule = f"must be one of {list(ports)}"
+        raise ParameterError(f"port of {self.layer(path)}", rule, value=port).at(f"edge {edge}")
 
     def _source(self, path: Path, port: Any, edge: Edge) -> Source:
         if not path:
@@ -102,8 +103,9 @@ class _Board:
         outputs = self.nodes[path].outputs
         if port is None and len(outputs) > 1:
             raise ParameterError(
-                f"{self.layer(path)} has the outputs {list(outputs)}",
-                way_out=f"Say which one: NetPort({path[0]!r}, {outputs[0]!r}).",
+                f"port of {self.layer(path)}",
+                f"must be given as one of {list(outputs)}",
+                way_out=f"Write for example NetPort({path[0]!r}, {outputs[0]!r}).",
             ).at(f"edge {edge}")
         return path, outputs[0] if port is None else self._known(path, port, outputs, edge)
 
@@ -189,6 +191,18 @@ def guess(name: Any, names: Iterable[Any]) -> str:
     return "".join(f"Did you mean {(p[0] if isinstance(p, tuple) else p)!r}? " for p in found)
 
 
+def no_layer(name: Any, names: Iterable[Any]) -> LayerLookupError:
+    """The error for a name that no layer has."""
+    rule = f"must be one of {list(names)}"
+    return LayerLookupError("layer", rule, value=name, way_out=guess(name, names).rstrip())
+
+
+def no_net(own: Any, path: Path, layer: Any) -> LayerLookupError:
+    """The error for a path that leads into a layer which is not a net."""
+    rule = f"must be a net, to hold the layer {named(path)}"
+    return LayerLookupError(f"layer {own!r}", rule, value=layer)
+
+
 def _check_names(
     nodes: Mapping[Path, Node], inputs: Iterable[str], outputs: Mapping[str, Source]
 ) -> None:
@@ -225,7 +239,8 @@ def wire(nodes: Mapping[Path, Node], edges: Sequence[Edge]) -> Wiring:
     outputs = board.all_outputs()
     if not outputs:
         raise ParameterError(
-            "the net has no output: every one is muted",
+            "the net",
+            "must have an output, and each leads to None",
             way_out="Leave out one of the edges to None.",
         )
     _check_names(nodes, board.inputs, outputs)

@@ -4,14 +4,12 @@ ONNX writes y = x / (bias + alpha/size * sum(x[j]**2)) ** beta over `size` chann
 (size - 1) // 2 come before and size // 2 after: scale = alpha / size.
 """
 
-from lrnorm._spec.errors import MissingDependencyError
+from lrnorm._spec.errors import missing
 
 try:
     import onnx as onnx
 except ImportError as error:
-    raise MissingDependencyError(
-        "lrnorm.onnx needs the package onnx: pip install 'lrnorm[onnx]'."
-    ) from error
+    raise missing("lrnorm.onnx", "the package onnx", "'lrnorm[onnx]'") from error
 
 from lrnorm.onnx.attributes import rewrite, specs, to_onnx
 from lrnorm.onnx.decomposing import decompose

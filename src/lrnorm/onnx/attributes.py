@@ -55,7 +55,8 @@ def spec_of(path: str, found: Found) -> LRNSpec:
     try:
         return LRNSpec(said["alpha"] / size, said["beta"], said["bias"], (size - 1) // 2, size // 2)
     except LRNormError as error:
-        raise ParameterError(f"{path}: {error} lrnorm.onnx.rewrite gives it others.") from error
+        way_out = "lrnorm.onnx.rewrite gives the node other numbers."
+        raise error.advising(way_out).at(path) from error
 
 
 def attributes_of(path: str, found: Found) -> dict[str, Any]:
@@ -68,14 +69,18 @@ def attributes_of(path: str, found: Found) -> dict[str, Any]:
         if attribute.type != kind:
             got = AttributeProto.AttributeType.Name(attribute.type)
             raise ParameterError(
-                f"{name} of the LRN {path} must be {rule}, got an attribute of type {got}. "
-                "Export the model again."
+                f"{name} of the LRN {path}",
+                f"must be {rule}",
+                got=f"an attribute of type {got}",
+                way_out="Export the model again.",
             )
         said[name] = attribute.i if name == "size" else decimal(np.float32(attribute.f))
     if said["size"] is None or said["size"] < 1:
         raise ParameterError(
-            f"size of the LRN {path} must be a positive integer, got {said['size']}. "
-            "It is the number of channels in a window."
+            f"size of the LRN {path}",
+            "must be a positive integer",
+            value=said["size"],
+            way_out="It is the number of channels in a window.",
         )
     return said
 
@@ -144,15 +149,18 @@ def rewrite(model: Model, changes: Mapping[str, LRNSpec]) -> ModelProto:
     copy, folder = copied(model)
     found = lrn_nodes(copy)
     if not isinstance(changes, Mapping):
-        raise KindError(f"changes must map names of nodes to LRNSpecs, got {changes!r}.")
+        raise KindError("changes", "must map names of nodes to LRNSpecs", value=changes)
     words = {path: _checked(path, spec, found) for path, spec in changes.items()}
     for path, said in words.items():
         node = found[path].node
         calls = [other for other in found if found[other].node is node]
         if any(words.get(other) != said for other in calls):
             raise ParameterError(
-                f"{' and '.join(calls)} are one node in a function: give all of them the same "
-                "spec, or write the function out with onnx.inliner.inline_local_functions(model)."
+                " and ".join(calls),
+                "are one node in a function, and must get the same spec",
+                value=[changes.get(other) for other in calls],
+                way_out="To give them different ones, write the function out with "
+                "onnx.inliner.inline_local_functions(model).",
             )
         kept = [attribute for attribute in node.attribute if attribute.name not in _KINDS]
         del node.attribute[:]
@@ -162,16 +170,18 @@ def rewrite(model: Model, changes: Mapping[str, LRNSpec]) -> ModelProto:
 
 def _checked(path: str, spec: Any, found: Mapping[str, Found]) -> dict[str, Any]:
     if path not in found:
-        raise ParameterError(
-            f"there is no LRN node {path!r} in the model: it has {', '.join(found) or 'none'}."
-        )
+        rule = f"must name an LRN node of the model, which has {', '.join(found) or 'none'}"
+        raise ParameterError("changes", rule, value=path)
     if not isinstance(spec, LRNSpec):
-        raise KindError(f"the new numbers of {path} must be an LRNSpec, got {spec!r}.")
+        raise KindError(f"the new numbers of {path}", "must be an LRNSpec", value=spec)
     said = in_onnx_words(spec)
     if isinstance(said, str):
         raise ParameterError(
-            f"{path} cannot be {spec}: {said}. lrnorm.onnx.to_onnx(spec) writes such a window "
-            "as other operators."
+            path,
+            f"cannot be {spec}: {said}",
+            value=spec,
+            got="",
+            way_out="lrnorm.onnx.to_onnx(spec) writes such a window as other operators.",
         )
     return said
 
@@ -300,7 +310,9 @@ def _integers(name: str, numbers: list[int]) -> NodeProto:
 def _number(name: str, number: float) -> NodeProto:
     if not _fits_float32(number):
         raise ParameterError(
-            f"{name} must fit into float32, in which the model computes, got {number!r}. "
-            "Scale the input, or keep the layer out of the model."
+            name,
+            "must fit into float32, in which the model computes",
+            value=number,
+            way_out="Scale the input, or keep the layer out of the model.",
         )
     return helper.make_node("Constant", [], [name], value_float=number)

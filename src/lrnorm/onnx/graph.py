@@ -35,9 +35,8 @@ def opened(model: Model) -> tuple[ModelProto, str]:
         try:
             found = ModelProto.FromString(model)
         except Exception as error:
-            raise FileError(
-                f"the bytes are not an ONNX model: {error}. They may be cut short."
-            ) from error
+            rule = f"are not an ONNX model: {error}"
+            raise FileError("the bytes", rule, way_out="They may be cut short.") from error
     elif isinstance(model, (str, os.PathLike)):
         source = Path(model)
         folder, name = str(source.parent), str(source)
@@ -45,11 +44,15 @@ def opened(model: Model) -> tuple[ModelProto, str]:
             found = onnx.load(source, load_external_data=False)
     else:
         raise KindError(
-            f"model must be a path, bytes or an onnx.ModelProto, got {type(model).__qualname__}. "
-            "onnx.load(path) gives a ModelProto."
+            "model",
+            "must be a path, bytes or an onnx.ModelProto",
+            value=model,
+            got=type(model).__qualname__,
+            way_out="onnx.load(path) gives a ModelProto.",
         )
     if not found.HasField("graph"):
-        raise FileError(f"{name} is not an ONNX model: it has no graph. Was it written whole?")
+        rule = "is not an ONNX model: it has no graph"
+        raise FileError(name, rule, way_out="It may be cut short.")
     return found, folder
 
 
@@ -69,8 +72,9 @@ def with_data(model: ModelProto, source: Model, folder: str) -> ModelProto:
             onnx.load_external_data_for_model(model, folder)
         except Exception as error:
             raise FileError(
-                f"the external data of {source} cannot be read: {' '.join(str(error).split())} "
-                "They must stand beside the model."
+                f"the external data of {source}",
+                f"cannot be read: {' '.join(str(error).split())}",
+                way_out="They must stand beside the model.",
             ) from error
     return model
 
@@ -135,8 +139,9 @@ def lrn_nodes(model: ModelProto) -> dict[str, Found]:
             if kind in functions:
                 if kind in inside:
                     raise ParameterError(
-                        f"function {node.op_type!r} calls itself, at {path}. ONNX allows no "
-                        "recursion: export the model again."
+                        f"function {node.op_type!r}",
+                        f"calls itself, at {path}, and ONNX allows no recursion",
+                        way_out="Export the model again.",
                     )
                 function = functions[kind]
                 arguments = {a.name: a for a in function.attribute_proto}
@@ -178,8 +183,10 @@ def _resolved(
             attributes[attribute.name] = attribute
         elif given is None:
             raise ParameterError(
-                f"{attribute.name} of {path} refers to {attribute.ref_attr_name!r}, an attribute "
-                "of a function, but stands in no function. Give the node a number."
+                f"{attribute.name} of {path}",
+                f"refers to {attribute.ref_attr_name!r}, an attribute of a function, but is in no "
+                "function",
+                way_out="Give the node a number.",
             )
         elif attribute.ref_attr_name in given:
             attributes[attribute.name] = given[attribute.ref_attr_name]

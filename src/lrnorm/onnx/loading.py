@@ -150,7 +150,8 @@ class _Builder:
             except Exception as error:
                 kinds = ", ".join(dict.fromkeys(node.op_type for node in level.nodes))
                 raise FileError(
-                    f"ONNX Runtime refuses the part with {kinds}: {' '.join(str(error).split())}",
+                    f"the part with {kinds}",
+                    f"is refused by ONNX Runtime: {' '.join(str(error).split())}",
                     way_out="onnx.checker.check_model(model) tells whether the model is at fault.",
                 ) from error
             for value in session.get_outputs():
@@ -222,8 +223,10 @@ def _value(name: str, kind: str, sizes: Sizes | None) -> Value:
     """A value as ONNX Runtime describes it."""
     if kind not in TYPES:
         raise ParameterError(
-            f"{name!r} is a {kind}, and only tensors of types that NumPy has can be a port or lead "
-            "to an LRN and past it",
+            repr(name),
+            "must be a tensor of a type that NumPy has, to be a port or to lead to an LRN or past "
+            "it",
+            got=kind,
             way_out="Run the model with onnxruntime.",
         )
     return Value(name, TYPES[kind], sizes)

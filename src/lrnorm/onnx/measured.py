@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from lrnorm._identify import exact, identify
 from lrnorm._identify.subject import TYPES
-from lrnorm._spec.errors import IdentificationError, MissingDependencyError
+from lrnorm._spec.errors import IdentificationError, missing
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.onnx.candidates import Candidate, needs
 from lrnorm.onnx.graph import Scope, is_op
@@ -143,11 +143,8 @@ def _session(model: ModelProto) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError(
-            "onnxruntime",
-            "is needed to measure what operators compute",
-            way_out="pip install 'lrnorm[onnx]'.",
-        ) from error
+        door = "measuring what operators compute"
+        raise missing(door, "the package onnxruntime", "'lrnorm[onnx]'") from error
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

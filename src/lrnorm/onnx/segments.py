@@ -16,7 +16,7 @@ from onnx import ModelProto, helper, numpy_helper
 from lrnorm._fronts.config import show_config
 from lrnorm._layers.evaluation import Run
 from lrnorm._layers.facts import Leaf, Shape, contradict, is_known
-from lrnorm._spec.errors import KindError, MissingDependencyError, ShapeError
+from lrnorm._spec.errors import KindError, ShapeError, missing
 from lrnorm.net.nodes import Node, Shapes, register, rules_of_any
 from lrnorm.onnx.graph import SMALL, scopes
 
@@ -52,11 +52,8 @@ def session_of(model: bytes, threads: int | None) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError(
-            "lrnorm.onnx.load",
-            "needs the package onnxruntime",
-            way_out="pip install 'lrnorm[onnx]'.",
-        ) from error
+        door = "lrnorm.onnx.load"
+        raise missing(door, "the package onnxruntime", "'lrnorm[onnx]'") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception, not as a log besides
     options.intra_op_num_threads = show_config()["threads"] if threads is None else threads
