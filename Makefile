@@ -148,7 +148,7 @@ triton:
 fuzz:
 	test -d .venv-$@ || $(PYTHON) -m venv .venv-$@
 	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$@/bin/python -m pip install --quiet atheris defusedxml h5py scipy flatbuffers
-	PYTHONPATH=src .venv-$@/bin/python tests/fuzz/run.py
+	PYTHONPATH=src nice -n 10 .venv-$@/bin/python tests/fuzz/run.py
 
 clean:
 	rm -rf build dist .venv .venv-*

@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "helpers")]
-from model_seeds import SEEDS  # noqa: E402
+from model_seeds import INSIDE, SEEDS  # noqa: E402
 
 SLOWEST = 20  # seconds for one file
 MEMORY = 1500  # MiB
 WORKERS = 2
 ROOT = Path(__file__).parents[2]
+FORMATS = [*SEEDS, *INSIDE]
 
 
 def fuzz(kind: str, seconds: float) -> tuple[str, int, bool]:
@@ -26,7 +27,7 @@ def fuzz(kind: str, seconds: float) -> tuple[str, int, bool]:
     folder = ROOT / "build" / "fuzz" / kind
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    (corpus / "seed").write_bytes(SEEDS[kind]()[1])
+    (corpus / "seed").write_bytes(INSIDE[kind][1] if kind in INSIDE else SEEDS[kind]()[1])
     options = [
         f"-max_total_time={seconds:.0f}",
         f"-timeout={SLOWEST}",
@@ -44,9 +45,9 @@ def fuzz(kind: str, seconds: float) -> tuple[str, int, bool]:
 
 def main() -> int:
     total = float(sys.argv[1]) if len(sys.argv) > 1 else 600.0
-    seconds = max(total * WORKERS / len(SEEDS), 1.0)
+    seconds = max(total * WORKERS / len(FORMATS), 1.0)
     with ThreadPoolExecutor(WORKERS) as pool:
-        results = list(pool.map(lambda kind: fuzz(kind, seconds), SEEDS))
+        results = list(pool.map(lambda kind: fuzz(kind, seconds), FORMATS))
     for kind, count, found in results:
         print(f"{kind:<18} {count:>9} runs{'   FOUND, see build/fuzz/' + kind if found else ''}")
     print(f"{'total':<18} {sum(count for _, count, _ in results):>9} runs")

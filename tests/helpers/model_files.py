@@ -240,22 +240,26 @@ def old_openvino(data: str, version: int = 6) -> str:
 
 
 def wolfram_expression() -> bytes:
+    """A chain of an LRN and of a NetMapOperator that holds one of defaults, with every token."""
+
     def text(tag: bytes, value: str) -> bytes:
         return tag + struct.pack("<i", len(value)) + value.encode()
 
     def call(head: str, *arguments: bytes) -> bytes:
         return b"f" + struct.pack("<i", len(arguments)) + text(b"s", head) + b"".join(arguments)
 
-    def rule(key: str, value: bytes) -> bytes:
-        return call("Rule", text(b"S", key), value)
+    def rules(**values: bytes) -> bytes:
+        made = [call("Rule", text(b"S", key), value) for key, value in values.items()]
+        return call("Association", *made)
+
+    def layer(kind: str, **parameters: bytes) -> bytes:
+        return rules(Type=text(b"S", kind), Parameters=rules(**parameters))
 
     numbers = {"Alpha": 0.9, "Beta": 0.6, "Bias": 2.0}
-    fields = [rule(key, b"r" + struct.pack("<d", value)) for key, value in numbers.items()]
-    fields.append(rule("ChannelWindowSize", b"i" + struct.pack("<i", 2)))
-    layer = call(
-        "Association",
-        rule("Type", text(b"S", "LocalResponseNormalization")),
-        rule("Parameters", call("Association", *fields)),
-    )
-    nodes = call("Association", rule("norm", layer))
-    return b"!boR" + call("Association", rule("Type", text(b"S", "Chain")), rule("Nodes", nodes))
+    given = {key: b"r" + struct.pack("<d", value) for key, value in numbers.items()}
+    size = b"i" + struct.pack("<i", 2)
+    norm = layer("LocalResponseNormalization", **given, ChannelWindowSize=size)
+    inner = layer("LocalResponseNormalization")
+    nodes = rules(norm=norm, map=layer("Map", Net=inner, Most=text(b"I", "9" * 20)))
+    mean = b"e" + struct.pack("<3i2d", 2, 1, 2, 0.5, 0.25)
+    return b"!boR" + rules(Type=text(b"S", "Chain"), Nodes=nodes, Inputs=rules(Input=mean))

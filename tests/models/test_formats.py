@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from model_files import DATA
 
-from lrnorm import LRNSpec, conventions, models
+from lrnorm import FileError, LRNSpec, conventions, models
 
 ALEXNET = LRNSpec(2e-5, 0.75, 1.0, 2, 2)
 NEAR_ONE = LRNSpec(0.18, 0.6, 2.0, 2, 2)  # size 5, alpha .9, beta .6, k 2
@@ -412,17 +414,24 @@ def test_paddle(save: Any, one: Any) -> None:
     assert one(save("last.pdmodel", model_files.paddle(data_format="NHWC"))).axis == -1
 
 
-def test_wolfram(tmp_path: Path, one: Any) -> None:
-    import base64
-    import zlib
-
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "net.wlnet", "w") as file:
-        packed = base64.b64encode(zlib.compress(model_files.wolfram_expression()))
-        file["Network"] = b"1:" + packed
+def wlnet(path: Path, network: bytes) -> Path:
+    with pytest.importorskip("h5py").File(path, "w") as file:
+        file["Network"] = network
         file["Version"] = b"13.0"
-    lrn = one(tmp_path / "net.wlnet")
-    assert (lrn.name, lrn.spec, lrn.axis, lrn.convention) == ("norm", NEAR_ONE, 0, "wolfram")
+    return path
+
+
+def test_wolfram(tmp_path: Path) -> None:
+    packed = base64.b64encode(zlib.compress(model_files.wolfram_expression()))
+    first, second = models.find(wlnet(tmp_path / "net.wlnet", b"1:" + packed))
+    assert (first.name, first.spec, first.convention) == ("norm", NEAR_ONE, "wolfram")
+    assert (second.name, second.spec) == ("map/Net", LRNSpec(0.2, 0.5, 1.0, 2, 2))
+    assert first.axis == second.axis == 0
+
+
+def test_a_net_of_wolfram_11_0_is_text(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="not compressed, as in files of Wolfram 11"):
+        models.find(wlnet(tmp_path / "net.wlnet", b'<|"Type" -> "Chain"|>'))
 
 
 # All of them

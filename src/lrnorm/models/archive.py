@@ -64,7 +64,7 @@ class _Raw(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: len(self.view)}[whence]  # type: ignore[arg-type]
         if start + offset < 0:
-            raise ValueError("a place before the start")
+            raise OSError("a place before the start")  # what files raise, and zipfile expects
         self.at = start + offset
         return self.at
 

@@ -1,14 +1,20 @@
 """Wolfram: .wlnet, an HDF5 file in which `Network` is an expression: "1:" and base64 of zlib.
 
-The expression is a row of tokens after "!boR": i int32, r float64, s symbol, S text, f function
-with the number of its arguments. It is read as data. The layer's Type is taken to be
-"LocalResponseNormalization": no file that holds one was seen.
+The expression is a row of tokens after "!boR": i int32, r float64, I and R longer numbers as text,
+s symbol, S text, e an array of float64, f a function with the number of its arguments. It is read
+as data.
+
+Source: public copies of Wolfram's package NeuralNetworks of versions 11 and 12. A layer's Type is
+its name without "Layer": "LocalResponseNormalization", with the Parameters ChannelWindowSize,
+Alpha, Beta and Bias. Nets hold layers under Nodes, operators such as NetMapOperator among their
+Parameters. No file that holds an LRN was at hand.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import math
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +27,8 @@ from lrnorm.models.source import MIB, DamagedError, Source, unpack
 
 EXPRESSION_LIMIT = 64 * MIB
 DEEPEST = 120
-_KINDS = ("LocalResponseNormalization", "LocalResponseNormalizationLayer")
+MOST_AXES = 64
+_KIND = "LocalResponseNormalization"
 _WORDS = {"channel_window_size": 2, "alpha": 1.0, "beta": 0.5, "bias": 1.0}
 _NAMES = {
     "ChannelWindowSize": "channel_window_size",
@@ -52,14 +59,19 @@ def read(source: Source) -> ModelFile:
     operators: Counter[str] = Counter()
     for path, kind, fields in _layers(expression):
         operators[kind] += 1
-        if kind in _KINDS:
+        if kind == _KIND:
             found.append(_lrn(path or kind, fields))
     return ModelFile(str(source.path), "Wolfram net (.wlnet)", tuple(found), operators)
 
 
 def _expanded(text: bytes) -> bytes:
+    if not text.startswith(b"1:"):
+        raise DamagedError(
+            "its Network is not compressed, as in files of Wolfram 11.0: there, import it and "
+            "export it again"
+        )
     try:
-        packed = base64.b64decode(text.removeprefix(b"1:"), validate=False)
+        packed = base64.b64decode(text[2:], validate=False)
         inflate = zlib.decompressobj()
         data = inflate.decompress(packed, EXPRESSION_LIMIT)
     except (binascii.Error, zlib.error, ValueError) as error:
@@ -81,6 +93,12 @@ class _Tokens:
         self.at += 4
         return int(value)
 
+    def _bytes(self, size: int) -> bytes:
+        if not 0 <= size <= len(self.data) - self.at:
+            raise DamagedError("its Network is cut short")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
     def read(self, depth: int = 0) -> Any:
         if depth > DEEPEST:
             raise DamagedError(f"its Network has more than {DEEPEST} levels")
@@ -92,12 +110,14 @@ class _Tokens:
             value = unpack("<d", self.data, self.at)[0]
             self.at += 8
             return value
-        if tag in (b"s", b"S"):
-            size = self._int()
-            if size < 0 or self.at + size > len(self.data):
-                raise DamagedError("its Network is cut short")
-            self.at += size
-            return self.data[self.at - size : self.at].decode("utf-8", "replace")
+        if tag in (b"s", b"S", b"I", b"R"):
+            return self._bytes(self._int()).decode("utf-8", "replace")
+        if tag == b"e":
+            rank = self._int()
+            if rank > MOST_AXES:
+                raise DamagedError(f"its Network has an array of {rank} axes")
+            sizes = unpack(f"<{rank}i", self._bytes(4 * rank), 0)
+            return self._bytes(8 * math.prod(sizes))
         if tag == b"f":
             count = self._int()
             head = self.read(depth + 1)
@@ -122,20 +142,20 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _layers(value: Any, path: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every layer: the association with a Type; nets hold theirs under Nodes."""
+    """Every layer: an association with a Type. Nets and operators hold others."""
     fields = _fields(value)
-    kind, inner = fields.get("Type"), _fields(fields.get("Nodes"))
-    if inner:
-        for name, node in inner.items():
-            yield from _layers(node, f"{path}/{name}" if path else name)
-    elif isinstance(kind, str):
-        yield path, kind, _fields(fields.get("Parameters")) or fields
+    kind = fields.get("Type")
+    nodes, parameters = _fields(fields.get("Nodes")), _fields(fields.get("Parameters"))
+    if isinstance(kind, str) and not nodes:
+        yield path, kind, parameters
+    for name, inner in (nodes | parameters).items():
+        if "Type" in _fields(inner):
+            yield from _layers(inner, f"{path}/{name}" if path else name)
 
 
 def _lrn(path: str, fields: dict[str, Any]) -> Found:
     words: dict[str, Any] = dict(_WORDS)
     for name, word in _NAMES.items():
-        for key in (name, f"${name}"):
-            if isinstance(fields.get(key), (int, float)):
-                words[word] = fields[key]
+        if isinstance(fields.get(name), (int, float)):
+            words[word] = fields[name]
     return lrn(path, "wolfram", words, 0)
