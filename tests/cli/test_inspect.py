@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,8 @@ FINDINGS = [
     ({"size": 1, "alpha": 2e-5}, [], "alpha 2e-05"),
     ({"size": 5, "bias": 0.8}, ["fractional_bias"], "cuts the bias to an integer: 0.8 becomes 0"),
     ({"size": 5, "bias": 2.0}, [], "bias 2"),
+    ({"size": 5, "alpha": 0.0}, ["not_positive"], "alpha 0 is not above 0: ONNX Runtime refuses"),
+    ({"size": 5, "beta": -0.5}, ["not_positive"], "beta -0.5 is not above 0: ONNX Runtime"),
     ({"size": 5, "kind": TensorProto.DOUBLE}, ["dtype"], "float64: ONNX Runtime has no LRN"),
     ({"size": 5, "kind": TensorProto.FLOAT16}, ["dtype"], "float16: ONNX Runtime computes it in"),
     ({"size": 5, "kind": TensorProto.BFLOAT16}, ["dtype"], "bfloat16: ONNX Runtime has no LRN"),
@@ -160,6 +163,8 @@ def test_findings(inspect, data, model, expected, text):
         ({"size": 9}, True),
         ({"size": 17}, True),
         ({"size": 4}, False),
+        ({"size": 5, "alpha": 0.0}, False),
+        ({"size": 5, "beta": -0.5}, False),
         ({"size": 5, "shape": (1, 7, 5)}, False),
         ({"size": 5, "kind": TensorProto.DOUBLE}, False),
         ({"size": 5, "kind": TensorProto.FLOAT16}, True),
@@ -194,6 +199,28 @@ def test_an_lrn_written_out_in_other_operators(inspect, data):
             node.attribute[0].ints[0] = 3
     out = inspect(saved(odd))[1]
     assert "an LRN written out as 9 nodes: lrnorm.onnx.fuse(model) makes it one" in out
+
+
+@pytest.mark.parametrize("alpha", [0.0, -0.9])
+def test_an_lrn_written_out_that_onnx_runtime_refuses_as_a_node(inspect, data, alpha):
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            torch.nn.LocalResponseNorm(5, alpha),
+            (torch.ones(1, 7, 5, 4),),
+            "m.onnx",
+            dynamo=False,
+            opset_version=13,
+        )
+    [entry] = data("m.onnx")["lrns"]
+    assert set(codes(entry)) == {"not_positive"}
+    assert [note["code"] for note in entry["notes"]] == ["written_out"]
+    status, out, _ = inspect("m.onnx", "--strict")
+    assert status == 1
+    assert f"warning: scale {alpha / 5:g} is not above 0: ONNX Runtime refuses such an LRN" in out
+    assert "it stays so, because " in out
+    assert lrnorm.onnx.fuse("m.onnx").SerializeToString() == onnx.load("m.onnx").SerializeToString()
 
 
 # Two models, or a model and what is expected

@@ -226,6 +226,58 @@ def test_how_a_difference_prints(save: Any) -> None:
     )
 
 
+DEPLOY = {"local_size": 5, "alpha": 0.9, "beta": 0.6, "k": 2.0}
+ONNX = {"size": 5, "alpha": 0.9, "beta": 0.6, "bias": 2.0}
+WITHIN = {"local_size": 5, "alpha": 0.9, "beta": 0.6, "norm_region": "WITHIN_CHANNEL"}
+WRONG = {
+    "alpha divided twice": (DEPLOY, {"alpha": 0.18}, ["alpha was divided by the size twice"]),
+    "alpha not divided": (DEPLOY, {"alpha": 4.5}, ["alpha was not divided by the size"]),
+    "k dropped": (DEPLOY, {"bias": 1.0}, ["the bias (k) 2 was dropped: 1 is the default"]),
+    "width taken for radius": (DEPLOY, {"size": 11}, ["the width 5 was read as a radius"]),
+    "radius taken for width": (DEPLOY, {"size": 2}, ["the radius 2 was read as a width"]),
+    "region dropped": (
+        WITHIN,
+        {"bias": 1.0},
+        ["the region was dropped: the window runs over channels in place of height and width"],
+    ),
+    "defaults of the other framework": (
+        DEPLOY,
+        {"alpha": None, "beta": None, "bias": None},
+        [
+            "alpha 0.0001 is the default of ONNX",
+            "beta 0.75 is the default of ONNX",
+            "the bias (k) 2 was dropped: 1 is the default",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_the_command_names_each_mistake_of_a_conversion_to_onnx(
+    mistake: str, save: Any, capsys: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """lrnorm inspect deploy.prototxt wrong.onnx, and no difference beside the right one."""
+    onnx = pytest.importorskip("onnx")
+    from lrnorm import cli
+
+    monkeypatch.chdir(tmp_path)
+    original, changes, causes = WRONG[mistake]
+    save("deploy.prototxt", prototxt(**original))
+    words = {**ONNX, **changes}
+    kept = {word: value for word, value in words.items() if value is not None}
+    node = onnx.helper.make_node("LRN", ["x"], ["y"], name="norm1", **kept)
+    ports = [onnx.helper.make_tensor_value_info(name, 1, (1, 96, 5, 4)) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "net", ports[:1], ports[1:])
+    onnx.save(onnx.helper.make_model(graph), "wrong.onnx")
+    assert cli.main(["inspect", "deploy.prototxt", "wrong.onnx", "--strict"]) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    named = [line for line in out.splitlines() if line.startswith("    because: ")]
+    assert len(named) == len(causes)
+    for line, cause in zip(named, causes, strict=True):
+        assert cause in line
+
+
 def test_the_command_compares_any_two_formats(
     save: Any, capsys: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:

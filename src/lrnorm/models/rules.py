@@ -137,6 +137,18 @@ def _fractional_bias(seen: Seen) -> Iterator[Remark]:
         )
 
 
+def _not_positive(seen: Seen) -> Iterator[Remark]:
+    spec, words = seen.found.spec, seen.found.words
+    if spec is None:
+        return
+    alpha, beta = seen.row.words[1:3] if seen.row else ("scale", "beta")
+    for word, number in ((alpha, spec.scale), (beta, spec.beta)):
+        if number <= 0:
+            value = words.get(word, number)
+            text = f"{word} {value:g} is not above 0: ONNX Runtime refuses such an LRN on the CPU"
+            yield Remark("not_positive", text)
+
+
 def _type(seen: Seen) -> Iterator[Remark]:
     if seen.is_onnx and seen.found.dtype in _ONNX_TYPES:
         yield Remark("dtype", f"{seen.found.dtype}: {_ONNX_TYPES[seen.found.dtype]}")
@@ -170,6 +182,7 @@ RULES: tuple[Rule, ...] = (
     _undivided,
     _radius,
     _fractional_bias,
+    _not_positive,
     _type,
     _rank,
     _wider_than_channels,
