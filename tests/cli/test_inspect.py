@@ -354,9 +354,9 @@ def test_expectations_in_a_framework_s_words(inspect, data):
     [
         ([], "the following arguments are required: MODEL. See lrnorm inspect --help."),
         (["no.onnx"], "no.onnx does not exist. Check its name and folder."),
-        (["."], ". is a folder of no format that is read. lrnorm.models.formats() lists"),
+        (["."], ". is a folder of no format that is read. Name a file in it: "),
         (["bad.onnx"], "bad.onnx is not a readable ONNX model: "),
-        (["x.npy"], "x.npy is a file of no format that is read."),
+        (["x.npy"], "x.npy is an array. lrnorm apply normalizes it."),
         (["m.onnx", "bad.onnx"], "bad.onnx is not a readable ONNX model: "),
         (["m.onnx", "--for", "toaster"], "--for must be one of arm_compute, "),
         (["m.onnx", "m.onnx", "--expect", "caffe"], "OTHER and --expect are two things"),

@@ -104,9 +104,13 @@ def test_negative_scale():
 
 @pytest.mark.parametrize("spec", [LRNSpec(0.02, 0.0, 2.0, 1, 1), LRNSpec(0.0, 0.75, 2.0, 1, 1)])
 def test_constant_factor(spec):
-    found = identify(lrn(spec)).spec
-    assert found.scale == 0
-    assert math.isclose(found.bias**found.beta, spec.bias**spec.beta, rel_tol=1e-6)
+    found = identify(lrn(spec))
+    assert found.spec.scale == 0
+    factor = found.spec.bias**found.spec.beta
+    assert math.isclose(factor, spec.bias**spec.beta, rel_tol=1e-6)
+    [remark] = found.remarks
+    assert remark.code == "constant_factor"
+    assert remark.text.startswith(f"it only divides by {factor:.3g}")
 
 
 @pytest.mark.parametrize("spec", [FIVE, LRNSpec(2e-5, 0.75, 1.0, 2, 2), LRNSpec(1, 0.5, 0, 1, 1)])
@@ -190,11 +194,16 @@ def crossed(x):
 
 GENERATOR = np.random.default_rng()
 REFUSALS = {
-    "raises": (lambda x: 1 / 0, "raises ZeroDivisionError: division by zero"),
+    "raises": (lambda x: 1 / 0, "raises ZeroDivisionError: division by zero. If it takes arrays"),
     "shape": (lambda x: x[:1], "turns the shape .* into"),
+    "a tuple": (lambda x: (x, x), "returns tuple, which is not an array"),
+    "nothing": (lambda x: None, "returns None, which is not an array"),
     "random": (lambda x: x * GENERATOR.random(x.shape), "other results when it is run again"),
     "not_odd": (lambda x: np.maximum(x, 0), "is not -f"),
-    "other_pixels": (lambda x: x / (1 + (x * x).mean((2, 3), keepdims=True)), "other pixels"),
+    "other_pixels": (
+        lambda x: x / (1 + (x * x).mean((2, 3), keepdims=True)),
+        "pass that as axis=",
+    ),
     "size_law": (np.tanh, "one channel of size t does not give"),
     "unequal_weights": (crossed, "its own square does not count"),
 }
@@ -205,7 +214,7 @@ def test_refusals_say_why(code):
     f, words = REFUSALS[code]
     with pytest.raises(IdentificationError, match=words) as caught:
         identify(f)
-    assert caught.value.code == code
+    assert caught.value.code == {"a tuple": "shape", "nothing": "shape"}.get(code, code)
     assert isinstance(caught.value, ValueError)
 
 
@@ -222,6 +231,11 @@ def test_unequal_weights_are_given():
 
     with pytest.raises(IdentificationError, match=r"0\.25, 1, 0\.25"):
         identify(bell)
+
+
+class Layer:
+    def __call__(self, x):
+        return lrn(FIVE)(x)
 
 
 def test_fixed_shape():
@@ -245,6 +259,8 @@ def test_print_is_a_table():
         ({"axis": 4}, "axis must be an integer in -4 … 3, got 4"),
         ({"dtype": "int8"}, "dtype must be one of float16, bfloat16, float32, float64"),
         ({"ndim": 9}, "ndim must be at most 6, got 9"),
+        ({"shape": (0, 3, 4)}, r"shape must be a tuple of positive integers, got \(0, 3, 4\)"),
+        ({"shape": 5}, "shape must be a tuple of positive integers, got 5"),
     ],
 )
 def test_wrong_arguments(arguments, error):
@@ -252,3 +268,5 @@ def test_wrong_arguments(arguments, error):
         identify(lrn(FIVE), **arguments)
     with pytest.raises(TypeError, match="f must be callable"):
         identify(5)
+    with pytest.raises(TypeError, match="a function or an instance, got the class Layer"):
+        identify(Layer)

@@ -344,13 +344,42 @@ def test_a_file_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"", "is a empty file of no format"),
+        (b"", "is empty. Save or download it again."),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "is a pointer of Git LFS, not the model.",
+        ),
+        (b"\n <!DOCTYPE html><p>Not found", "is a web page. Download the model itself."),
+        (b"\2" + bytes(7) + b"{}", "is .safetensors: it holds weights alone"),
+        (b"\x12\1" + bytes(60), "Give MXNet's symbol file"),
+        (b"GGUF\3", "holds weights alone, which say nothing about LRN layers"),
+        (b"\x89PNG\r\n\x1a\n", "is a picture. lrnorm apply normalizes it."),
         (b"hello", "is a file of no format that is read"),
         (bytes(1000), "is a file of no format that is read"),
     ],
 )
 def test_foreign_files(save: Any, content: bytes, text: str) -> None:
-    assert text.replace("a empty", "an empty") in refused(save("thing", content))
+    assert text in refused(save("thing", content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("net.onnx", b"", "net.onnx is empty."),
+        ("setup.cfg", b"[metadata]\n", "its first section must be [net], and is [metadata]"),
+        ("notes.cfg", b"# nothing\n", "its first section must be [net], and is missing"),
+        ("net.tflite", b"\x1c\0\0\0TFL3" + bytes(30), "it holds no subgraph"),
+    ],
+)
+def test_files_whose_name_says_more_than_they_hold(
+    save: Any, name: str, content: bytes, text: str
+) -> None:
+    assert text in refused(save(name, content))
+
+
+def test_folders_and_addresses(tmp_path: Path) -> None:
+    assert "of folders, a SavedModel, an .mlpackage and an NNEF graph are read" in refused(tmp_path)
+    assert refused("https://example.org/net.onnx").endswith("net.onnx. Download it first.")
 
 
 @pytest.mark.parametrize("thing", [5, b"bytes", None])

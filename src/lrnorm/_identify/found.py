@@ -32,7 +32,8 @@ class Identification:
     max_ulp : float
         The largest distance from the exact result on ordinary probes, in ULP of `dtype`.
     remarks : tuple of (code, text)
-        The codes are leaks_nan, overflows, running_sum, low_precision, edge_divisor, ignores_bias.
+        The codes are leaks_nan, overflows, running_sum, low_precision, ignores_bias and
+        constant_factor; edge_divisor is the code of a refusal.
     uncertainty : dict
         scale, beta and bias → the largest error of the measured number.
     values, calls : int

@@ -51,6 +51,7 @@ def _check_columns(
                 "a result depends on values at other places than its own (other pixels, or other "
                 f"examples: the axes besides {subject.axis})",
                 "other_pixels",
+                "If its window runs along another axis, pass that as axis=.",
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lrnorm._identify import exact, independence, law, numbers, window
-from lrnorm._identify.found import Identification
+from lrnorm._identify.found import Identification, Remark
 from lrnorm._identify.law import Law
 from lrnorm._identify.remarks import remarks
 from lrnorm._identify.subject import Array, Subject
@@ -98,6 +98,11 @@ def _shape(
 ) -> tuple[tuple[int, ...], int]:
     """The shape of every array, and the axis of the channels from 0."""
     if shape is not None:
+        if not isinstance(shape, (tuple, list)) or not all(is_integer(n) and n > 0 for n in shape):
+            way_out = "Pass for example shape=(2, 16, 5, 6)."
+            raise ShapeError(
+                "shape", "must be a tuple of positive integers", value=shape, way_out=way_out
+            )
         ndim = len(shape)
     for name, value in (("channels", channels), ("ndim", ndim)):
         if not is_integer(value) or value < 1:
@@ -196,7 +201,9 @@ def _constant(subject: Subject, found: Law) -> Identification:
     return Identification(
         spec=spec,
         max_ulp=float((np.abs(y - right) / subject.precision.spacing(right)).max()),
-        remarks=(),
+        remarks=(
+            Remark("constant_factor", f"it only divides by {factor:.7g}, whatever the input"),
+        ),
         uncertainty={"bias": uncertainty},
         dtype=subject.precision.name,
         channels=subject.channels,

@@ -90,6 +90,10 @@ class Subject:
             raise KindError(
                 "f", "must be callable", value=f, way_out="Pass a function or a module."
             )
+        if isinstance(f, type):
+            name = f.__qualname__
+            rule, way_out = "must be a function or an instance", f"Pass {name}(…)."
+            raise KindError("f", rule, got=f"the class {name}", way_out=way_out)
         if dtype not in TYPES:
             raise ParameterError("dtype", f"must be one of {', '.join(TYPES)}", value=dtype)
         self.f, self.shape, self.axis, self.dtype = f, shape, axis, dtype
@@ -135,7 +139,9 @@ class Subject:
         name = type(first).__name__
         message = " ".join(str(first).split())[:200]
         raise IdentificationError(
-            f"on {self.dtype} of shape {self.shape} it raises {name}: {message}", "raises"
+            f"on {self.dtype} of shape {self.shape} it raises {name}: {message}",
+            "raises",
+            "If it takes arrays of another shape, pass that as shape=.",
         ) from first
 
     def full(self, x: Array) -> Array:
@@ -143,10 +149,13 @@ class Subject:
         stacked = x.reshape(*self._moved, self.channels)
         y = self.result(np.ascontiguousarray(np.moveaxis(stacked, -1, self.axis)))
         try:
+            if y is None or isinstance(y, tuple):
+                raise TypeError("no array")
             values, name = as_float64(y)
         except (TypeError, ValueError) as error:
             raise IdentificationError(
-                f"it returns {type(y).__qualname__}, which is not an array", "shape"
+                f"it returns {None if y is None else type(y).__qualname__}, which is not an array",
+                "shape",
             ) from error
         if values.shape != self.shape:
             raise IdentificationError(

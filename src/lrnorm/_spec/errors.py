@@ -123,9 +123,9 @@ class IdentificationError(LRNormError, ValueError):
     `code` is one word for it that stays the same between versions: raises, shape, random, not_odd,
     other_pixels, size_law, unequal_weights, edge_divisor or unverified."""
 
-    def __init__(self, reason: str, code: str) -> None:
+    def __init__(self, reason: str, code: str, way_out: str = "") -> None:
         self.code = code
-        super().__init__("this is not a local response normalization:", reason)
+        super().__init__("this is not a local response normalization:", reason, way_out=way_out)
 
     @property
     def reason(self) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from lrnorm._spec.errors import FileError, KindError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.differences import Difference, against, between
+from lrnorm.models.foreign import refuse
 from lrnorm.models.found import Found, ModelFile, Remark, one_line
 from lrnorm.models.readers import READERS, Reader
 from lrnorm.models.rules import remarked
@@ -27,6 +28,8 @@ from lrnorm.models.source import DamagedError, Source
 __all__ = ["Difference", "Found", "ModelFile", "Remark", "compare", "find", "formats", "read"]
 
 Model = str | os.PathLike[str]
+
+_FOLDERS = "Name a file in it: of folders, a SavedModel, an .mlpackage and an NNEF graph are read."
 
 
 def find(path: Model) -> list[Found]:
@@ -133,6 +136,7 @@ def formats() -> dict[str, dict[str, Any]]:
 
 def _reader(source: Source) -> Reader:
     """By content; where no content is recognised, by the ending."""
+    refuse(source)
     for reader in READERS.values():
         try:
             if reader.recognises(source):
@@ -142,11 +146,10 @@ def _reader(source: Source) -> Reader:
     for reader in READERS.values():
         if any(source.path.name.lower().endswith(ending) for ending in reader.endings):
             return reader
-    kind = "a folder" if source.is_folder else "a file" if len(source.data) else "an empty file"
     raise FileError(
         str(source.path),
-        f"is {kind} of no format that is read",
-        way_out="lrnorm.models.formats() lists the formats.",
+        f"is {'a folder' if source.is_folder else 'a file'} of no format that is read",
+        way_out=_FOLDERS if source.is_folder else "lrnorm.models.formats() lists the formats.",
     )
 
 

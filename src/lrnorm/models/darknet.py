@@ -27,7 +27,11 @@ def is_cfg(source: Source) -> bool:
 def read(source: Source) -> ModelFile:
     found: list[Found] = []
     operators: Counter[str] = Counter()
-    for index, (kind, given) in enumerate(_sections(source.text())):
+    sections = _sections(source.text())
+    if not sections or sections[0][0] not in ("net", "network"):
+        first = f"[{sections[0][0][:40]}]" if sections else "missing"
+        raise DamagedError(f"its first section must be [net], and is {first}")
+    for index, (kind, given) in enumerate(sections):
         if kind in ("net", "network"):
             continue
         operators[kind] += 1

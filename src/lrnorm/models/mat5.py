@@ -72,7 +72,7 @@ class _Stream:
             raise DamagedError("an element is larger than it can be")
         while len(self.ready) - self.at < count:
             if not self._more():
-                raise DamagedError("it is cut short")
+                raise DamagedError("it ends in the middle of a value")
         self.at += count
         return self.ready[self.at - count : self.at]
 
@@ -82,7 +82,7 @@ class _Stream:
             self.next += count - (len(self.ready) - self.at)
             self.ready, self.at = b"", 0
             if self.next > self.end:
-                raise DamagedError("it is cut short")
+                raise DamagedError("it ends in the middle of a value")
             return
         while count > 0:
             step = min(count, MIB)
@@ -106,7 +106,7 @@ class Mat:
             kind, size = struct.unpack_from(f"{self.order}II", self.data, at)
             start, stop = at + 8, at + 8 + size
             if stop > end:
-                raise DamagedError("it is cut short")
+                raise DamagedError("it ends in the middle of a value")
             if kind == _COMPRESSED:
                 stream = _Stream(self.data, start, stop, packed=True)
                 kind, size, _ = self._tag(stream)

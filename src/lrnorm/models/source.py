@@ -39,8 +39,9 @@ class Source:
         try:
             mode = os.stat(self.path).st_mode
         except (FileNotFoundError, NotADirectoryError):
-            way_out = "Check its name and folder."
-            raise FileError(str(self.path), "does not exist", way_out=way_out) from None
+            name = os.fsdecode(path)
+            way_out = "Download it first." if "://" in name else "Check its name and folder."
+            raise FileError(name, "does not exist", way_out=way_out) from None
         except (OSError, ValueError) as error:
             raise FileError(str(self.path), f"cannot be read: {error}") from error
         self.is_folder = stat.S_ISDIR(mode)
@@ -112,7 +113,7 @@ def _mapped(file: Any) -> Data:
 def unpack(form: str, data: Any, offset: int) -> tuple[Any, ...]:
     """struct.unpack_from that refuses negative offsets, which Python would count from the end."""
     if offset < 0 or offset + struct.calcsize(form) > len(data):
-        raise DamagedError("it is cut short")
+        raise DamagedError("it ends in the middle of a value")
     return struct.unpack_from(form, data, offset)
 
 

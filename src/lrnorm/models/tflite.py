@@ -11,7 +11,7 @@ from collections import Counter
 
 from lrnorm.models.flat import Buffer, Table
 from lrnorm.models.found import Found, ModelFile, lrn, unreadable
-from lrnorm.models.source import Source
+from lrnorm.models.source import DamagedError, Source
 
 _LRN, _CUSTOM = 13, 32  # in the enum BuiltinOperator
 _OPTIONS = 13  # of an LRN, in the union BuiltinOptions
@@ -45,10 +45,13 @@ def is_tflite(source: Source) -> bool:
 
 def read(source: Source) -> ModelFile:
     model = Buffer(source.data).root
+    graphs = list(model.tables(2))
+    if not graphs:
+        raise DamagedError("it holds no subgraph")
     codes = [_code(code) for code in model.tables(1)]
     found: list[Found] = []
     operators: Counter[str] = Counter()
-    for graph in model.tables(2):
+    for graph in graphs:
         tensors = list(graph.tables(0))
         for operator in graph.tables(3):
             index = operator.number(0, "I")

@@ -82,7 +82,7 @@ class _Binary:
 
     def skip(self, count: int, size: int) -> None:
         if count < 0 or self.at + count * size > len(self.data):
-            raise DamagedError("it is cut short")
+            raise DamagedError("it ends in the middle of a value")
         self.at += count * size
 
 
@@ -96,7 +96,7 @@ class _Ascii(_Binary):
     def _word(self) -> bytes:
         found = _WORD.match(self.data, self.at)
         if found is None:
-            raise DamagedError("it is cut short")
+            raise DamagedError("it ends in the middle of a value")
         self.at = found.end()
         return found[1][:400]
 
@@ -118,7 +118,7 @@ class _Ascii(_Binary):
     def text(self) -> str:
         size = self.integer()
         if size < 0 or self.at + size > len(self.data):
-            raise DamagedError("it is cut short")
+            raise DamagedError("it ends in the middle of a value")
         text = bytes(self.data[self.at : self.at + size])
         self.at += size
         self.at += self.data[self.at : self.at + 1] == b"\n"
