@@ -39,19 +39,20 @@ def test_a_missing_operator_says_what_to_do(name: str) -> None:
         ("tensorrt", LRNSpec(1e-5, 0.75, 1.0, 8, 8), {}, ["refused"]),
         ("cudnn", LRNSpec(1e-5, 0.75, 1.0, 8, 8), {}, ["refused"]),
         ("cudnn", EVEN, {}, []),
-        ("onnxruntime", PLAIN, {"shape": (1, 8, 4, 4), "dtype": "float32"}, ["slow"]),
-        ("onnxruntime", EVEN, {}, ["refused", "slow"]),
-        ("onnxruntime", PLAIN, {"shape": (1, 8, 4)}, ["rank", "slow"]),
-        ("onnxruntime", PLAIN, {"dtype": "float64"}, ["type", "slow"]),
+        ("onnxruntime", PLAIN, {"shape": (1, 8, 4, 4), "dtype": "float32"}, ["slow", "range"]),
+        ("onnxruntime", EVEN, {}, ["refused", "slow", "range"]),
+        ("onnxruntime", PLAIN, {"shape": (1, 8, 4)}, ["rank", "slow", "range"]),
+        ("onnxruntime", PLAIN, {"dtype": "float64"}, ["type", "slow", "range"]),
         ("onnxruntime_webnn", EVEN, {}, ["wrong"]),
-        ("openvino", PLAIN, {"axis": 1}, []),
-        ("openvino", LRNSpec(2e-5, 0.75, 2.7, 2, 2), {"axis": 1}, ["wrong"]),
-        ("openvino", LRNSpec(1.0, 0.5, 1.0, 5, 5), {"axis": -1}, ["wrong"]),
-        ("openvino", LRNSpec(1.0, 0.5, 1.0, 4, 4), {"axis": -1}, []),
-        ("tensorflow", EVEN, {}, ["refused"]),
-        ("tensorflow", PLAIN, {"dtype": "float16"}, ["type"]),
+        ("openvino", PLAIN, {"axis": 1}, ["range"]),
+        ("openvino", EVEN, {"axis": 1}, ["refused", "wrong", "range"]),
+        ("openvino", LRNSpec(2e-5, 0.75, 2.7, 2, 2), {"axis": 1}, ["wrong", "range"]),
+        ("openvino", LRNSpec(1.0, 0.5, 1.0, 5, 5), {"axis": -1}, ["wrong", "range"]),
+        ("openvino", LRNSpec(1.0, 0.5, 1.0, 4, 4), {"axis": -1}, ["range"]),
+        ("tensorflow", EVEN, {}, ["refused", "range"]),
+        ("tensorflow", PLAIN, {"dtype": "float16"}, ["type", "range"]),
         ("tflite", PLAIN, {"dtype": "int8"}, ["type"]),
-        ("pytorch", PLAIN, {"dtype": "bfloat16"}, ["type", "slow"]),
+        ("pytorch", PLAIN, {"dtype": "bfloat16"}, ["type", "slow", "range"]),
     ],
 )
 def test_what_happens(name: str, spec: LRNSpec, known: Any, expected: list[str]) -> None:
@@ -80,3 +81,6 @@ def test_the_command_says_it(tmp_path: Any, capsys: Any) -> None:
     path.write_text('layer { name: "norm1" type: "LRN" lrn_param { local_size: 5 } }')
     assert cli.main(["inspect", str(path), "--for", "tensorrt", "--strict"]) == 0
     assert "norm1: runs as the numbers say" in capsys.readouterr().out
+    assert cli.main(["inspect", str(path), "--for", "openvino", "--strict"]) == 0
+    out = capsys.readouterr().out
+    assert "norm1: runs as the numbers say\n    range: over 16 channels and more, " in out

@@ -17,7 +17,7 @@ Shape = tuple[int | str | None, ...] | None
 
 class Fate(NamedTuple):
     """A remark on an LRN in a runtime. The codes stay the same between versions: missing,
-    refused, type, rank, wrong, slow."""
+    refused, type, rank, wrong, slow, and range for inputs that are seldom met."""
 
     code: str
     text: str
@@ -38,6 +38,10 @@ def _has_fraction(spec: LRNSpec, axis: Any) -> bool:
     return spec.bias != int(spec.bias)
 
 
+def _is_even(spec: LRNSpec, axis: Any) -> bool:
+    return spec.before != spec.after
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """One runtime. `convention` names the row whose limits hold for its operator, and is None where
@@ -53,11 +57,13 @@ class Runtime:
     types: Mapping[str, str] = field(default_factory=dict)  # dtype → what it does with it
     ranks: tuple[int, ...] | None = None  # None: every rank
     wrong: tuple[Wrong, ...] = ()
+    beyond: str = ""  # what becomes of large inputs, nan and inf, where that is not the formula
 
     def fates(
         self, spec: LRNSpec | None, axis: Any = None, shape: Shape = None, dtype: str | None = None
     ) -> list[Fate]:
-        """Remarks on this LRN; an empty list means that it runs as the formula says."""
+        """Remarks on this LRN; an empty list, or a remark on the range alone, means that it runs as
+        the formula says."""
         if self.convention is None:
             return [Fate("missing", f"{self.title} has no LRN operator. {self.instead}")]
         fates = []
@@ -77,9 +83,15 @@ class Runtime:
             fates += [Fate("wrong", w.text) for w in self.wrong if w.when(spec, axis)]
         if self.slow:
             fates.append(Fate("slow", self.slow))
+        if self.beyond:
+            fates.append(Fate("range", self.beyond))
         return fates
 
 
+_SPOILS = (
+    "one large channel, nan or inf spoils channels whose windows do not hold it, because the sums "
+    "are updated by addition and subtraction;"
+)
 _WRITE_OUT = "lrnorm.onnx.decompose writes it in other operators."
 
 _ROWS: dict[str, Runtime] = {
@@ -148,6 +160,7 @@ _ROWS: dict[str, Runtime] = {
             "float16": "it is computed in float32",
         },
         ranks=(4,),
+        beyond=f"{_SPOILS} inputs of 1e20 and more give 0 or nan",
         source="onnxruntime/core/providers/cpu/nn/lrn.cc; measured with 1.32",
     ),
     "onnxruntime_webgpu": Runtime(
@@ -161,17 +174,13 @@ _ROWS: dict[str, Runtime] = {
         title="ONNX Runtime Web on WebNN",
         convention="onnx",
         ranks=(4,),
-        wrong=(
-            Wrong(
-                "an even size loses a channel",
-                lambda spec, axis: spec.before != spec.after,
-            ),
-        ),
+        wrong=(Wrong("an even size loses a channel", _is_even),),
         source="onnxruntime/core/providers/webnn/builders/impl/lrn_op_builder.cc",
     ),
     "opencv": Runtime(
         title="OpenCV DNN",
         convention="opencv",
+        beyond=f"{_SPOILS} inputs of 1e19 and more give 0 or nan",
         source="OpenCV, modules/dnn/src/layers/lrn_layer.cpp; the Caffe importer of 4.x ignores k, "
         "5.0 reads no Caffe, Darknet or Torch files",
     ),
@@ -180,6 +189,7 @@ _ROWS: dict[str, Runtime] = {
         convention="openvino",
         wrong=(
             Wrong("the bias is cut to an integer", _has_fraction),
+            Wrong("an even size of an ONNX model loses a channel of the window", _is_even),
             Wrong(
                 "of several axes only height and width count",
                 lambda spec, axis: isinstance(axis, tuple) and axis not in ((1,), (2, 3)),
@@ -191,6 +201,7 @@ _ROWS: dict[str, Runtime] = {
                 ),
             ),
         ),
+        beyond=f"over 16 channels and more, {_SPOILS} inputs of 1e7 and more lose digits",
         source="measured with OpenVINO 2026.4; the frontend for TensorFlow Lite has no LRN",
     ),
     "pytorch": Runtime(
@@ -201,6 +212,7 @@ _ROWS: dict[str, Runtime] = {
             "float16": "avg_pool3d is not implemented for this type on the CPU",
             "bfloat16": "avg_pool3d is not implemented for this type on the CPU",
         },
+        beyond="inputs of 1e19 and more give 0",
         source="torch/nn/functional.py, local_response_norm; measured with 2.13",
     ),
     "tensorflow": Runtime(
@@ -212,6 +224,7 @@ _ROWS: dict[str, Runtime] = {
             "float16": "it is computed in float16, where squares beyond 65504 become inf",
         },
         ranks=(4,),
+        beyond="one nan or inf spoils all channels of its pixel; inputs of 1e19 and more give nan",
         source="tensorflow/core/kernels/lrn_op.cc; measured with 2.21",
     ),
     "tensorrt": Runtime(
