@@ -164,9 +164,17 @@ def test_command(tmp_path, capsys):
     assert "norm: conv in place of the LRN node" in capsys.readouterr().out
     assert "Conv" in kinds(onnx.load(target))
     assert main(words) == 2
-    assert "exists" in capsys.readouterr().err
-    assert main(["decompose", str(source), "-o", str(target), "--overwrite"]) == 2
-    assert "runtime must be given" in capsys.readouterr().err
+    assert "exists and is left as it is. To replace it pass --force" in capsys.readouterr().err
+    assert main([*words, "--force"]) == 0
+    capsys.readouterr()
+    for wrong, text in (
+        ([], "--for must be given for the form auto"),
+        (["--for", "abacus"], "--for must be one of arm_compute, "),
+        (["--form", "fft"], "--form must be auto, conv, pool, slices, got 'fft'."),
+    ):
+        assert main(["decompose", str(source), "-o", str(tmp_path / "o.onnx"), *wrong]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith(f"lrnorm: {text}") and err.count("\n") == 1
 
 
 def test_spec_that_onnx_leans():

@@ -113,6 +113,7 @@ def test_there_and_back():
         (LRNSpec(1e-60, 0.5, 1, 2, 2), ValueError, "scale must fit into float32"),
         (LRNSpec(1, 0.5, 1e39, 2, 2), ValueError, "bias must fit into float32, .* got 1e\\+39"),
         (3, TypeError, "to_onnx takes a layer, a net or an LRNSpec, got 3"),
+        (lrnorm.NetChain, TypeError, "to_onnx takes a layer, a net or an LRNSpec, got <class"),
     ],
 )
 def test_what_cannot_be_written(layer, kind, text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from lrnorm import conventions
+from lrnorm._spec.errors import ParameterError
 from lrnorm.cli.parser import Parser
 from lrnorm.files.atomic import writing
 
@@ -33,7 +34,7 @@ def run(words: list[str]) -> int:
         "runtime has it",
     )
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the new model")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     given = parser.parse_args(words)
     log = logging.getLogger("lrnorm.onnx")
     lines = _Lines()
@@ -42,10 +43,16 @@ def run(words: list[str]) -> int:
     log.setLevel(logging.INFO)
     try:
         model = decompose(given.model, runtime=given.runtime, form=given.form)
+    except ParameterError as error:
+        option = {"runtime": "--for", "form": "--form"}.get(error.subject)
+        if option is None:
+            raise
+        way_out = "Write --for onnxruntime, for example, or --form conv."
+        raise error.about(option, instead_of=error.subject).advising(way_out) from error
     finally:
         log.removeHandler(lines)
         log.setLevel(level)
-    with writing(given.output, overwrite=given.overwrite) as stream:
+    with writing(given.output, overwrite=given.force) as stream:
         stream.write(model.SerializeToString())
     for line in lines.said or ["no LRN node"]:
         print(f"  {line}")

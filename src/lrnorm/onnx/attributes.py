@@ -217,7 +217,7 @@ def to_onnx(layer: Any) -> ModelProto:
         spec, sizes = layer.spec, layer.input or sizes
     elif isinstance(getattr(layer, "spec", None), LRNSpec):
         spec, sizes = layer.spec, getattr(layer, "input", sizes)
-    elif hasattr(layer, "_facts"):
+    elif hasattr(layer, "_facts") and not isinstance(layer, type):
         from lrnorm.onnx.node_graph import model_of
 
         return model_of(layer._facts())
