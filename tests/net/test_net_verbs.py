@@ -135,6 +135,13 @@ def test_a_shared_layer_stays_shared():
             ShapeError,
             r"port 'Input' of layer 'x' .* layer 'tanh' .* \(5, 2, 1\): .*got \(4, 1, 1\)",
         ),
+        (
+            lambda: NAMED + A,
+            KindError,
+            r"\+ joins two nets, got Local.* net.append\(layer\) adds a",
+        ),
+        (lambda: NAMED.add({"x": A}), AttributeError, "A NetGraph has it; net.append"),
+        (lambda: NAMED + 5, TypeError, "unsupported operand"),
         (lambda: NAMED.delete("x"), LayerLookupError, "layer must be one of .*, got 'x'"),
         (lambda: NUMBERED.insert(9, A), LayerLookupError, "place must lie in .*, got 9"),
         (lambda: NAMED.rename({"x": "y"}), LayerLookupError, "layer must be one of .*, got 'x'"),

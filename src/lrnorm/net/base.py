@@ -131,8 +131,13 @@ class Net(Frozen, Tabled, Evaluation, Joined):
         return _made, (type(self), self._arguments())
 
     def __getattr__(self, name: str) -> Never:
-        hints = {"input": "net.inputs", "output": "net.outputs", "spec": "net[name].spec"}
-        hint = f". Ask {hints[name]}" if name in hints else ""
+        hints = {
+            "input": ". Ask net.inputs",
+            "output": ". Ask net.outputs",
+            "spec": ". Ask net[name].spec",
+            "add": ". A NetGraph has it; net.append(layer) adds a layer to a chain",
+        }
+        hint = hints.get(name, "")
         raise AttributeError(f"a net has no attribute {name!r}{hint}")
 
     def __repr__(self) -> str:

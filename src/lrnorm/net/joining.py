@@ -196,6 +196,11 @@ channel_window_size=2)])
         where two have one name. Source: Wolfram's NetJoin.
         """
         if not isinstance(other, Joined):
+            if callable(other):
+                way_out = "net.append(layer) adds a layer."
+                raise KindError(
+                    "+", "joins two nets", got=type(other).__qualname__, way_out=way_out
+                )
             return NotImplemented
         out, into = self._only("output"), other._only("input")
         shapes = self.outputs[out], other.inputs[into]
