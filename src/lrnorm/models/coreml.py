@@ -3,7 +3,8 @@
 What a network leaves out is 0. ML programs keep the numbers in float16 by default: the shortest
 decimal of the type that is stored is given.
 Source: coremltools, mlmodel/format/Model.proto, NeuralNetwork.proto (LRNLayerParams) and MIL.proto;
-MIL's operator local_response_norm: size required, alpha 1e-4, beta 0.75, k 1.
+MIL's operator local_response_norm: size required, alpha 1e-4, beta 0.75, k 1. The channels are axis
+-3 of any rank, as the values in coremltools' own tests show.
 """
 
 from __future__ import annotations
