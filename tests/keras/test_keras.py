@@ -427,3 +427,28 @@ def test_the_layer_is_reached_from_the_package() -> None:
 def test_complex_numbers_are_refused_before_they_are_cut():
     with pytest.raises(TypeError, match="x must hold real numbers, got complex128"):
         Layer()(np.ones((1, 4), complex))
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="other backends export by way of tf2onnx")
+@pytest.mark.filterwarnings("ignore")  # of the exporter
+@pytest.mark.parametrize(("axis", "shape"), [(1, (7, 5, 4)), (-1, (5, 4, 7)), (-1, (5, 7))])
+@pytest.mark.parametrize("radius", [2, [2, 1]])
+def test_lrns_are_found_in_the_onnx_export(
+    axis: int, shape: tuple[int, ...], radius: Any, tmp_path: Path
+) -> None:
+    for module in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(module)
+    import lrnorm.onnx
+
+    layer = Layer(alpha=0.9, beta=0.6, bias=1.5, channel_window_size=radius, axis=axis)
+    model = keras.Sequential([keras.Input(shape), layer])
+    x, path = sample(1, *shape), tmp_path / "net.onnx"  # Keras writes a batch of one
+    y = numpy_of(model(x))
+    model.export(str(path), format="onnx", verbose=False)
+    [found] = lrnorm.models.find(path)
+    assert found.spec is not None and found.spec.isclose(layer.spec)
+    assert found.axis == axis % (len(shape) + 1)
+    whole, fused = lrnorm.onnx.load(path), lrnorm.onnx.fuse(path)
+    assert len(lrnorm.onnx.specs(fused)) == (radius == 2)
+    for net in (whole, lrnorm.onnx.load(fused)):
+        assert_close(numpy_of(net(x)), y, "framework")

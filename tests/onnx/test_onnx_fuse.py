@@ -134,6 +134,15 @@ def test_older_operator_sets(opset):
     agree(model, fused, (3, 7, 6, 5))
 
 
+@pytest.mark.parametrize("opset", [18, 20, 22])
+def test_newer_operator_sets(opset):
+    model = exported(module_of(3), (2, 7, 6, 5), dynamo=True, free=(0,), opset_version=opset)
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [opset]
+    fused = lrnorm.onnx.fuse(model)
+    assert kinds(fused) == ["LRN"]
+    agree(model, fused, (3, 7, 6, 5))
+
+
 def test_without_the_exporter_s_optimizer():
     model = exported(module_of(3), (2, 7, 6, 5), dynamo=True, optimize=False)
     assert kinds(lrnorm.onnx.fuse(model)) == ["LRN"]
