@@ -379,7 +379,8 @@ def test_files_whose_name_says_more_than_they_hold(
 
 def test_folders_and_addresses(tmp_path: Path) -> None:
     assert "of folders, a SavedModel, an .mlpackage and an NNEF graph are read" in refused(tmp_path)
-    assert refused("https://example.org/net.onnx").endswith("net.onnx. Download it first.")
+    text = "net.onnx must be a file on this machine. Download it first."
+    assert refused("https://example.org/net.onnx").endswith(text)
 
 
 @pytest.mark.parametrize("thing", [5, b"bytes", None])

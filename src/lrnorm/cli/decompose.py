@@ -48,7 +48,7 @@ def run(words: list[str]) -> int:
         if option is None:
             raise
         way_out = "Write --for onnxruntime, for example, or --form conv."
-        raise error.about(option, instead_of=error.subject).advising(way_out) from error
+        raise error.about(option).advising(way_out) from error
     finally:
         log.removeHandler(lines)
         log.setLevel(level)

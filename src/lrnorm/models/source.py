@@ -40,7 +40,10 @@ class Source:
             mode = os.stat(self.path).st_mode
         except (FileNotFoundError, NotADirectoryError):
             name = os.fsdecode(path)
-            way_out = "Download it first." if "://" in name else "Check its name and folder."
+            if "://" in name:
+                rule = "must be a file on this machine"
+                raise FileError(name, rule, way_out="Download it first.") from None
+            way_out = "Check its name and folder."
             raise FileError(name, "does not exist", way_out=way_out) from None
         except (OSError, ValueError) as error:
             raise FileError(str(self.path), f"cannot be read: {error}") from error
