@@ -1,6 +1,6 @@
-"""Why rows stand where they stand: what profiles of the kernels showed, by the kind of row.
+"""Causes of slow rows: what profiles of the kernels showed, by kind of row.
 
-The counts are those of `make instructions` under AVX2; cycles of loops are llvm-mca's.
+Instruction counts come from `make instructions` under AVX2, cycles of loops from llvm-mca.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _count(
     beta: str = "0.75",
     shape: str = "2x96x1024",
 ) -> float:
-    """Instructions for an element."""
+    """Instructions per element."""
     call = ("avx2", verb, dtype, "first", window, beta, shape)
     return float(_KEPT[call]["per_element"])
 
@@ -33,7 +33,7 @@ SHORT_ROW = _ROW * _count(shape="64x96x9")
 
 
 class Cause(NamedTuple):
-    """What holds for some rows, and what it costs them."""
+    """A condition on a row, and what limits the speed of rows that meet it."""
 
     holds: Callable[[Point], bool]
     text: str
@@ -43,91 +43,90 @@ def _pixels(point: Point) -> int:
     return math.prod(point.shape[2:])
 
 
-# The first that holds is named.
+# The page names the first cause that holds for a row.
 CAUSES = (
     Cause(
         lambda point: math.prod(point.shape) <= 4096,
-        "few numbers: what is timed is the call, a microsecond or two of Python and of looking at "
-        "the arguments",
+        "few numbers: the time is that of the call itself, one or two microseconds of Python and "
+        "of checking the arguments",
     ),
     Cause(
         lambda point: point.row["layout"] == "first" and _pixels(point) < 64,
-        f"short rows: a channel's row of {_ROW} numbers takes {SHORT_ROW:.0f} instructions, "
-        f"{_ROW * PLAIN:.0f} of them for its numbers; pictures cannot be joined, their rows do not "
-        "follow each other",
+        f"short rows: one row of {_ROW} numbers takes {SHORT_ROW:.0f} instructions, "
+        f"{_ROW * PLAIN:.0f} of them for the numbers. Rows of different examples are not adjacent "
+        "in memory and cannot be joined",
     ),
     Cause(
         lambda point: point.row["verb"] == "vjp",
-        "a gradient reads two arrays and writes one, half as many bytes again as a copy, and what "
-        f"meets dy is kept in double: {_count('vjp'):.1f} instructions an element, forward "
+        "a gradient reads two arrays and writes one, 1.5 times the bytes of a copy, and products "
+        f"with dy are computed in double: {_count('vjp'):.1f} instructions per element, forward "
         f"{PLAIN:.1f}",
     ),
     Cause(
         lambda point: point.row["dtype"] == "float64",
-        "float64 has D in two doubles and corrects its power, or 4.5 units in the last place would "
-        f"not hold: {_count(dtype='float64'):.1f} instructions an element, float32 {PLAIN:.1f}",
+        "float64 keeps D in pairs of doubles and corrects its power, to stay within the accuracy "
+        f"promised: {_count(dtype='float64'):.1f} instructions per element, float32 {PLAIN:.1f}",
     ),
     Cause(
         lambda point: int(point.row["window"]) > 5,
-        "windows beyond 5 have running sums, in double so that nothing is subtracted or lost: "
-        f"{_count(window='31'):.1f} instructions an element whatever the width, window 5 "
-        f"{PLAIN:.1f}",
+        "windows above 5 channels are summed in double, by additions only: "
+        f"{_count(window='31'):.1f} instructions per element for 31 channels, {PLAIN:.1f} for 5",
     ),
     Cause(
-        lambda point: float(point.row["beta"]) not in (0.25, 0.5, 0.75, 1, 2),
-        "powers without a chain go through log2 and exp2 in two floats: "
-        f"{_count(beta='0.6'):.1f} instructions an element, beta 0.75 {PLAIN:.1f}",
+        lambda point: float(point.row["beta"]) not in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 3),
+        "this exponent has no short chain of roots and products and is computed by log2 and exp2: "
+        f"{_count(beta='0.6'):.1f} instructions per element, beta 0.75 {PLAIN:.1f}",
     ),
     Cause(
         lambda point: float(point.row["beta"]) in (1, 2),
-        "beta 1 and 2 cost a division and no root: torch.compile makes one pass of it too, and "
-        "both wait for memory",
+        "beta 1 and 2 need a division and no root. torch.compile also computes this in one pass, "
+        "so both are bandwidth-bound",
     ),
     Cause(
         lambda point: point.row["threads"] == "1",
-        "one thread does the arithmetic: 31 instructions for 16 numbers (AVX-512) keep its two "
-        "vector units busy for 14 cycles, a copy takes one load and one store",
+        "one thread does all the arithmetic: 31 instructions for 16 numbers (AVX-512) keep its two "
+        "vector units busy for 14 cycles, where a copy needs one load and one store",
     ),
     Cause(
         lambda point: point.row["dtype"] in ("float16", "bfloat16"),
-        "half the bytes of float32, and the same arithmetic in float",
+        "half the bytes of float32 with the same arithmetic, in float32",
     ),
     Cause(
         lambda point: point.nbytes <= (point.last_cache or 0),
-        "the array fits into a cache, where a copy is one load and one store for 16 numbers; the "
-        "arithmetic, 31 instructions and 14 cycles of two vector units, is what is left",
+        "the array fits into a cache, where a copy is one load and one store for 16 numbers. What "
+        "remains is the arithmetic, 31 instructions and 14 cycles of two vector units",
     ),
 )
 
-# Why a row misses a target: the columns it has, and the reason. The first that fits holds.
+# Reasons for a missed target: the columns of the row, and the reason. The first that fits holds.
 REASONS: tuple[tuple[dict[str, str], str], ...] = (
     (
         {"beta": "1.0"},
-        "at beta 1 there is next to nothing to compute, and torch.compile makes one pass of it "
-        "too: both wait for memory",
+        "at beta 1 there is almost nothing to compute, and torch.compile also computes it in one "
+        "pass: both are bandwidth-bound",
     ),
     (
         {"beta": "2.0"},
-        "both wait for memory, as at beta 1; and ours adds parts of D in double, since a square "
-        "doubles its errors: in float, as the rival does it, they came to 8.1 units of the 7 "
-        "promised",
+        "both are bandwidth-bound, as at beta 1. lrnorm also adds parts of D in double, because "
+        "the square doubles an error of D: in float, as the rival computes, the error was 8.1 ULP "
+        "where 7 are promised",
     ),
     *(
         (
             {"dtype": dtype},
-            "16-bit numbers take the arithmetic of float32, and two conversions, for half the "
-            "bytes: it is what two threads spend their time on",
+            "16-bit numbers need the arithmetic of float32 and two conversions for half the bytes, "
+            "so the arithmetic limits two threads",
         )
         for dtype in ("float16", "bfloat16")
     ),
     (
         {"shape": "1×5×2×1"},
-        "ten numbers: what is timed is the call. Ours looks at its arguments each time; a rival's "
-        "graph was built for this one array beforehand",
+        "ten numbers: the time is that of the call itself. lrnorm checks its arguments each time; "
+        "a rival's graph was built for this array beforehand",
     ),
 )
 
 
 def cause_of(point: Point) -> str | None:
-    """What is known to hold this row back."""
+    """The known cause that limits the speed of this row, or None."""
     return next((cause.text for cause in CAUSES if cause.holds(point)), None)

@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md, from the points of the CSV alone."""
+"""Draws the figures of docs/performance.md from the rows of the CSV."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Curve = list[tuple[float, float, bool]]  # place, ratio, busy
 
 
 def readable_bytes(count: float, _: Any = None) -> str:
-    """1000-fold steps: 38 MB."""
+    """A size in steps of 1000, for example 38 MB."""
     unit, name = next(
         (u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if count >= u or u == 1
     )
@@ -35,12 +35,15 @@ def readable_bytes(count: float, _: Any = None) -> str:
 
 
 def times(ratio: float, _: Any = None) -> str:
-    """3 digits at most: 0.72, 5.9, 1,200."""
+    """A ratio in few digits: 0.72, 5.9, 1,200."""
     return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """The places, moved as little as it takes for neighbours to be a gap apart."""
+    """The places, moved as little as possible so that neighbours are at least `gap` apart.
+
+    spread([1.0, 1.0, 5.0], 2.0) is [0.0, 2.0, 5.0].
+    """
     order = sorted(range(len(places)), key=places.__getitem__)
     groups: list[list[int]] = [[i] for i in order]
 
@@ -65,7 +68,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def curves(points: Sequence[Point], at: Callable[[Point], float]) -> dict[str, Curve]:
-    """Name → (place, time by a copy's, busy) in order of place."""
+    """Name → (place, time divided by that of a copy, busy) in order of place."""
     found: dict[str, Curve] = {}
     for point in sorted(points, key=at):
         for name in COLOURS:
@@ -75,7 +78,7 @@ def curves(points: Sequence[Point], at: Callable[[Point], float]) -> dict[str, C
 
 
 def hollow(points: Sequence[Point]) -> str:
-    """What a hollow mark says, where there is one."""
+    """The legend of hollow marks, or nothing if there are none."""
     return "; hollow: the machine was busy" if any(p.busy for p in points) else ""
 
 
@@ -87,7 +90,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _draw_curves(axes: Axes, drawn: dict[str, Curve], names: dict[str, str]) -> None:
-    """Lines with their names at the right end, and the copy as the line at 1."""
+    """Draw one line per entrant, named at its right end, and the copy as a line at 1."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     for name, curve in drawn.items():
@@ -155,7 +158,7 @@ def _copy_label(axes: Axes) -> None:
 def by_size(points: Sequence[Point], names: dict[str, str]) -> Figure:
     """Arrays of 96 channels, from one pixel to twice the last cache."""
     figure, axes = _figure(
-        "What one call costs, in times of copying its array: by size of the array"
+        "Time of one call, divided by the time to copy its array: by size of the array"
     )
     _draw_curves(axes, curves(points, lambda p: float(p.nbytes)), names)
     _copy_label(axes)
@@ -181,9 +184,9 @@ def by_size(points: Sequence[Point], names: dict[str, str]) -> Figure:
 
 
 def by_window(points: Sequence[Point], names: dict[str, str]) -> Figure:
-    """The same array, normalized over wider and wider windows."""
+    """One array, with windows of increasing size."""
     figure, axes = _figure(
-        "What one call costs, in times of copying its array: by width of the window"
+        "Time of one call, divided by the time to copy its array: by window size"
     )
     drawn = curves(points, lambda p: float(p.row["window"]))
     _draw_curves(axes, drawn, names)
@@ -200,7 +203,7 @@ def by_window(points: Sequence[Point], names: dict[str, str]) -> Figure:
 
 
 def behind(points: Sequence[Point], names: dict[str, str]) -> Figure:
-    """How far behind each rival is, one dot a row, the closest one named."""
+    """The time of each rival divided by that of lrnorm: one dot per row, the closest one named."""
     ratios: dict[str, list[tuple[float, Point]]] = {}
     for point in points:
         for name in RIVALS:
@@ -261,7 +264,7 @@ def behind(points: Sequence[Point], names: dict[str, str]) -> Figure:
 
 
 def label(point: Point) -> str:
-    """A row in as few words as tell it from the base of the sweeps."""
+    """The name of a row: its shape, and every value that is not the usual one."""
     row = point.row
     usual = {
         "dtype": "float32",
@@ -286,7 +289,7 @@ def is_of_sizes(point: Point) -> bool:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, the points it is of, and what it shows for those who do not see it."""
+    """A figure: how it is drawn, which rows it shows, and its alternative text."""
 
     draw: Callable[[Sequence[Point], dict[str, str]], Figure]
     chosen: Callable[[Point], bool]
@@ -295,12 +298,14 @@ class Picture:
 
 PICTURES = {
     "performance_size.png": Picture(
-        by_size, is_of_sizes, "Time of a call by the time of a copy, over the size of the array"
+        by_size,
+        is_of_sizes,
+        "Time of a call divided by the time of a copy, over the size of the array",
     ),
     "performance_window.png": Picture(
         by_window,
         lambda point: "window" in point.sweeps,
-        "Time of a call by the time of a copy, over the width of the window",
+        "Time of a call divided by the time of a copy, over the window size",
     ),
     "performance_behind.png": Picture(
         behind,
@@ -311,7 +316,7 @@ PICTURES = {
 
 
 def save(points: Sequence[Point], names: dict[str, str], folder: Path) -> None:
-    """Every picture that there are points for."""
+    """Save every figure that has rows to show."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in PICTURES.items():
         if chosen := list(filter(picture.chosen, points)):

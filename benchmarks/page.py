@@ -25,27 +25,35 @@ CSV = ROOT / "benchmarks" / "results" / "sweeps.csv"
 
 NO_REASON = "**no reason found yet**"
 
-# Each sweep: its heading, the column that varies, and what is to be known beside the table.
+# Sweep → its heading, the column that varies, and a remark on the table.
 SWEEPS: dict[str, tuple[str, str, str]] = {
     "shapes": (
         "Shapes of nets",
         "shape",
-        "What nets have at their LRN layers, one picture and 16.",
+        "The shapes at LRN layers of published nets, for one picture and for 16.",
     ),
     "channels": ("Number of channels", "shape", ""),
     "pixels": ("Number of pixels", "shape", ""),
     "batch": ("Number of pictures", "shape", ""),
-    "window": ("Width of the window", "window", ""),
-    "beta": ("Exponent", "beta", "0.5, 0.75, 1 and 2 have short chains, 0.6 log2 and exp2."),
-    "dtype": ("Type", "dtype", "A copy copies the type's own bytes."),
-    "layout": ("Place of the channels", "layout", "Axis 1 (first) or the last axis."),
-    "threads": ("Threads", "threads", "The copy has one; JAX and TensorFlow cannot be told."),
-    "verb": ("Forward and gradient", "verb", "vjp: from x and dy to dx, forward included."),
-    "tiny": ("Ten numbers", "shape", "What is timed is the call."),
+    "window": ("Window size", "window", ""),
+    "beta": ("Exponent", "beta", "0.5, 0.75, 1 and 2 have short chains; 0.6 uses log2 and exp2."),
+    "dtype": ("Type", "dtype", "The copy has the same dtype."),
+    "layout": ("Memory layout", "layout", "Channels on axis 1 (first) or on the last axis."),
+    "threads": (
+        "Threads",
+        "threads",
+        "The copy uses one thread; JAX and TensorFlow choose their own number.",
+    ),
+    "verb": (
+        "Forward and gradient",
+        "verb",
+        "vjp computes dx from x and dy and includes the forward pass.",
+    ),
+    "tiny": ("Ten numbers", "shape", "The time is that of the call itself."),
     "memory": (
         "Arrays of twice the last cache",
         "shape",
-        "Ours and the copy alone: with every rival the machine's memory would not do.",
+        "lrnorm and the copy only: with every rival the machine's memory would not suffice.",
     ),
 }
 FIELDS = ("shape", "dtype", "layout", "beta", "window", "verb", "threads")
@@ -76,19 +84,18 @@ Written by `benchmarks/page.py` from `{csv}`; `make bench` measures again and re
 {pictures}
 ## How to read it
 
-- Everyone in a row was timed in the same run, once a round, in another order each round; the
-  fastest round counts. Ratios travel between machines, times do not.
-- **copyto** is `np.copyto` of the same bytes into an existing array, on one thread: what memory
-  takes to be read and written once. **lrnorm** writes into an existing array, **lrnorm allocating**
-  into a fresh one; behind their times, those by the time of the copy.
-- A rival's number is its time by ours, with ours allocating where the rival does: ×5 took five
-  times as long. A dash: it cannot do this row; why stands below the table.
+- All entrants of a row were timed in the same run, once in each round and in a different order
+  each time; the fastest round counts. Ratios are comparable between machines, times are not.
+- **copyto** is `np.copyto` of the same bytes into an existing array, on one thread: the time to
+  read and write the memory once. **lrnorm** writes into an existing array, **lrnorm allocating**
+  into a new one. The factor behind a time is its ratio to the copy.
+- A rival's number is its time divided by that of lrnorm, allocating where the rival allocates: ×5
+  took five times as long. A dash: the rival cannot compute this row; the reason is below the table.
 - An array that fits into the last cache is compared with a copy inside that cache, which is faster
   than memory. {cache_remark}
-- **busy**: in each round two threads hash a constant beside one thread that hashes it twice (the
-  canary). Where two threads were not 1.6 times as fast, others used the processors, or a virtual
-  machine was slow to wake the second one after the pause before each turn, which short calls feel
-  most: do not trust that row.
+- **busy**: in each round, two threads hash a constant and one thread hashes it twice (the canary).
+  If two threads were less than 1.6 times as fast, other programs used the processors, or a virtual
+  machine was slow to wake the second one, which affects short calls most. Do not trust such a row.
 - † marks what misses a target.
 
 ## Targets
@@ -96,11 +103,11 @@ Written by `benchmarks/page.py` from `{csv}`; `make bench` measures again and re
 """
 
 WATCHED_HEAD = """\
-## What holds rows back
+## What limits the speed
 
-Every row above 1.3 times a copy, or with a rival within 2 times, by what its profile showed:
-instructions counted by valgrind (`make instructions`, AVX2), loops read with llvm-mca. How many
-rows, and the worst of them.
+All rows above 1.3 times a copy, and all rows with a rival within 2 times, by their cause: the
+number of rows and the worst of them. Instructions were counted by valgrind (`make instructions`,
+AVX2), and loops analysed by llvm-mca.
 """
 
 FOOT = """
@@ -110,8 +117,8 @@ FOOT = """
     python benchmarks/evidence.py --only window,nets --csv part.csv     a part
     python benchmarks/page.py                                           this page from the CSV kept
 
-`make bench` puts the rivals into an environment of their own; one that cannot be installed is left
-out. What the columns of the CSV mean: [benchmarks](../benchmarks/README.md).
+`make bench` installs the rivals into a separate environment and leaves out those that cannot be
+installed. [benchmarks](../benchmarks/README.md) explains the columns of the CSV.
 """
 
 
@@ -125,7 +132,7 @@ def names_of(points: Sequence[Point]) -> dict[str, str]:
 
 
 def reason(finding: Finding) -> str:
-    """Why this row misses its target."""
+    """The reason why this row misses its target."""
     row = finding.point.row
     for wanted, text in REASONS:
         if all(row[column] == value for column, value in wanted.items()):
@@ -134,14 +141,14 @@ def reason(finding: Finding) -> str:
 
 
 def unexplained(point: Point) -> str:
-    """What is said of a row for which no reason is known."""
+    """The text for a row without a known reason."""
     if point.busy:
         return f"the machine was busy (canary {point.canary:.2f}): measure again"
     return NO_REASON
 
 
 def cell(point: Point, name: str, marked: bool) -> str:
-    """One entrant in one row of a table."""
+    """The text of one entrant in one row of a table."""
     if name not in point.times:
         return "–"
     time = point.times[name]
@@ -156,7 +163,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def sweep_text(sweep: str, points: Sequence[Point], missed: Sequence[Finding]) -> str:
-    """A table: a row for each point, a column for everyone who takes part in any."""
+    """The table of a sweep: one row per point, one column per entrant."""
     heading, varies, remark = SWEEPS[sweep]
     rows = [point for point in points if sweep in point.sweeps]
     if varies in ORDERS:
@@ -180,7 +187,7 @@ def sweep_text(sweep: str, points: Sequence[Point], missed: Sequence[Finding]) -
 
 
 def nets_text(points: Sequence[Point]) -> str:
-    """Whole nets: with PyTorch's layer, with ours, with none."""
+    """The table of whole nets: with PyTorch's layer, with that of lrnorm, and without LRN."""
     rows = [
         [
             f"{point.row['sweep']} {point.row['shape']}{' (busy)' if point.busy else ''}",
@@ -191,7 +198,7 @@ def nets_text(points: Sequence[Point]) -> str:
         if set(NET_WAYS) <= set(point.times)
     ]
     heads = ["", "with nn.LocalResponseNorm", "after lrnorm.torch.replace", "without LRN"]
-    said = "Forward, random weights, the same net in each column; last, the first by the second."
+    said = "Forward pass, random weights. The last column is the first time divided by the second."
     return "\n".join(["### Whole nets", "", said, "", *table([*heads, ""], rows)])
 
 
@@ -220,7 +227,7 @@ def misses_text(missed: Sequence[Finding]) -> str:
 
 
 def watched_text(found: Sequence[Finding]) -> str:
-    """What stands above 1.3 × a copy, or has a rival within 2 ×: the causes, and how far."""
+    """The causes of rows above 1.3 times a copy or with a rival within 2 times."""
     by_cause: dict[str, list[Finding]] = {}
     for finding in found:
         cause = cause_of(finding.point) or unexplained(finding.point)
@@ -235,20 +242,18 @@ def watched_text(found: Sequence[Finding]) -> str:
             cells.append(f"{many}{worst}" if figures_of else "–")
         rows.append([cause, *cells])
     heads = [f"{target.text} ({target.bound_text})" for target in WATCHED]
-    return "\n".join(table(["what holds them back", *heads], rows))
+    return "\n".join(table(["cause", *heads], rows))
 
 
 def closest_text(points: Sequence[Point]) -> str:
-    """What one sentence can say of all the rows."""
+    """One sentence about all rows."""
     found = [(*point.closest, point) for point in points if point.closest]
     if not found:
         return "No rival was installed."
     name, ratio, point = min(found, key=lambda row: row[1])
     faster = sum(row[1] < 1 for row in found)
     said = f"Of {len(found)} rows with rivals, {faster or 'none'} had one faster than lrnorm. "
-    return (
-        said + f"The closest: {name}, at {figures.times(ratio)} times the time of ours ({point})."
-    )
+    return said + f"The closest is {name}, at {figures.times(ratio)} times our time ({point})."
 
 
 def page_text(points: Sequence[Point], csv: str) -> str:
@@ -288,7 +293,9 @@ def page_text(points: Sequence[Point], csv: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="docs/performance.md from the CSV of evidence.py")
+    parser = argparse.ArgumentParser(
+        description="write docs/performance.md from the CSV of evidence.py"
+    )
     parser.add_argument("csv", type=Path, nargs="?", default=CSV)
     parser.add_argument("--into", type=Path, default=ROOT / "docs", help="docs if left out")
     arguments = parser.parse_args()

@@ -80,7 +80,7 @@ def test_the_page_names_machine_rivals_and_the_closest_row(tmp_path):
     assert bench.about_text(ABOUT) in text
     assert "Rivals: torch 1.2, openvino 1.2." in text
     assert "Of 2 rows with rivals, none had one faster than lrnorm." in text
-    assert "The closest: openvino, at 2 times the time of ours (4×96×55×55 float32" in text
+    assert "The closest is openvino, at 2 times our time (4×96×55×55 float32" in text
     assert "- jax: has no time" in text
     assert "last cache 1 MB" in text
 
@@ -105,8 +105,8 @@ TINY = Case((1, 5, 2, 1))
 @pytest.mark.parametrize(
     ("case", "canary", "words"),
     [
-        (TINY, 2, "ten numbers: what is timed is the call."),
-        (TINY, 1, "ten numbers: what is timed is the call."),
+        (TINY, 2, "ten numbers: the time is that of the call"),
+        (TINY, 1, "ten numbers: the time is that of the call"),
         (BASE, 1.25, "the machine was busy (canary 1.25): measure again"),
         (BASE, 1.6, "**no reason found yet**"),
     ],
@@ -121,14 +121,14 @@ def test_every_miss_has_its_reason_or_says_that_there_is_none(tmp_path, case, ca
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        (TINY, "what is timed is the call"),
-        (Case((16, 96, 4, 4)), "short rows: a channel's row of 9 numbers takes "),
+        (TINY, "the time is that of the call"),
+        (Case((16, 96, 4, 4)), "short rows: one row of 9 numbers takes "),
         (replace(BASE, verb="vjp"), "a gradient reads two arrays"),
-        (replace(BASE, dtype="float64"), "float64 has D in two doubles"),
-        (replace(BASE, radius=3), "running sums"),
+        (replace(BASE, dtype="float64"), "float64 keeps D in pairs of doubles"),
+        (replace(BASE, radius=3), "are summed in double"),
         (replace(BASE, beta=0.6), "log2 and exp2"),
-        (replace(BASE, beta=2.0), "both wait for memory"),
-        (replace(BASE, threads=1), "one thread does the arithmetic"),
+        (replace(BASE, beta=2.0), "both are bandwidth-bound"),
+        (replace(BASE, threads=1), "one thread does all the arithmetic"),
         (replace(BASE, dtype="bfloat16"), "half the bytes of float32"),
         (Case((1, 96, 20, 20)), "fits into a cache"),
         (replace(BASE, layout="last"), "**no reason found yet**"),
@@ -136,7 +136,7 @@ def test_every_miss_has_its_reason_or_says_that_there_is_none(tmp_path, case, ca
 )
 def test_every_slow_kind_of_row_has_its_cause(tmp_path, case, words):
     text = page_of(tmp_path, row_of(case, "shapes", copyto=10, lrnorm=14))
-    table = text.partition("## What holds rows back")[2].partition("\n## ")[0]
+    table = text.partition("## What limits the speed")[2].partition("\n## ")[0]
     (line,) = [line for line in table.splitlines() if "×1.4" in line]
     assert words in line
     assert line.endswith(" | 1 row, ×1.4 | – |")
@@ -151,7 +151,7 @@ def test_rows_are_watched_beyond_a_third_more_than_a_copy_and_two_times_the_clos
     found = [f for f in results.findings(points_of(tmp_path, *rows), results.WATCHED) if not f.met]
     seen = {(f.point.shape[0], f.who) for f in found}
     assert seen == {(4, "lrnorm"), (4, "openvino"), (8, "openvino")}
-    assert "What holds rows back" not in page_of(tmp_path, row_of(BASE, copyto=10, lrnorm=12.9))
+    assert "What limits the speed" not in page_of(tmp_path, row_of(BASE, copyto=10, lrnorm=12.9))
 
 
 def test_a_busy_row_without_a_cause_says_so(tmp_path):

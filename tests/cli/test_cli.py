@@ -304,7 +304,7 @@ def test_demo_draws_and_reports(lrn, refused, monkeypatch):
 
 
 def test_demo_shows_why():
-    """What the picture claims: an edge drowns the texture before, and no longer does after."""
+    """The claim of the picture: an edge hides the texture before, and not after."""
     x = demo.filter_bank(demo.photograph())
     assert x.shape == (96, 600, 512) and x.min() == 0
     assert np.sqrt(np.mean(x**2)) == pytest.approx(1, rel=1e-3)

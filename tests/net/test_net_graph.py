@@ -224,7 +224,9 @@ def test_ports_of_nets_inside():
     )
     same(picked(x), OTHER(x) ** 2)
     rule = "one of ['Output1', 'Output2']"
-    with refused(ParameterError, "port of layer 'fork' (NetGraph)", rule, way_out="NetPort('fork', "):
+    with refused(
+        ParameterError, "port of layer 'fork' (NetGraph)", rule, way_out="NetPort('fork', "
+    ):
         NetGraph({"fork": fork, "end": np.square}, [("fork", "end")])
     with refused(ParameterError, "port of layer 'fork' (NetGraph)", rule, "Output3"):
         NetGraph({"fork": fork, "end": np.square}, [(NetPort("fork", "Output3"), "end")])

@@ -1,7 +1,7 @@
-"""The whole story on a photograph: 96 oriented filters, the layer, and what it is for.
+"""`lrnorm demo`: the layer applied to the response of 96 oriented filters to a photograph.
 
-The filters stand in for the first convolution of a network such as AlexNet, which has 96 and
-learns mostly oriented ones.
+The filters take the place of the first convolution of a network such as AlexNet, whose 96 learned
+filters are mostly oriented.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ ROUNDS = 7
 
 
 def story(output: str, *, overwrite: bool = False) -> Iterator[str]:
-    """Compute, measure, draw into the file `output`; yields the lines of the report as they come.
+    """Compute, measure and draw into the file `output`; yields each line of the report when it is
+    known.
 
     Errors: FileError (an OSError) where `output` exists and `overwrite` is not set;
     MissingDependencyError (an ImportError) without matplotlib.
@@ -93,13 +94,14 @@ def photograph() -> Array:
 
 
 def filter_bank(photo: Array) -> Array:
-    """What 96 oriented filters see, rectified: (96, height, width), of root mean square 1.
+    """The rectified response of 96 oriented filters, scaled to a root mean square of 1.
 
         max(0, photo * g),   g of 3 wavelengths × 8 orientations × 4 phases
 
-    Each filter is a wave packet, in frequency a Gaussian of the logarithm of the wavelength times
-    one of the direction. Phases stand next to each other, then orientations, then wavelengths: a
-    window over channels holds neighbouring directions of one size.
+    `photo` is float32 of (height, width), the result float32 of (96, height, width). Each filter is
+    a wave packet: in the frequency domain, a Gaussian of the logarithm of the wavelength times a
+    Gaussian of the direction. The four phases are adjacent channels, then the orientations, then
+    the wavelengths, so a window over channels holds neighbouring directions of one wavelength.
 
     >>> import numpy
     >>> from lrnorm.cli.demo import filter_bank
@@ -107,7 +109,7 @@ def filter_bank(photo: Array) -> Array:
     (96, 60, 50)
     """
     border = 2 * max(WAVELENGTHS)
-    padded = np.pad(photo, border, mode="reflect")  # the Fourier transform joins opposite edges
+    padded = np.pad(photo, border, mode="reflect")  # the Fourier transform is periodic
     v = np.fft.fftfreq(padded.shape[0]).astype(np.float32)[:, np.newaxis]
     u = np.fft.fftfreq(padded.shape[1]).astype(np.float32)[np.newaxis, :]
     radius, direction = np.hypot(u, v), np.arctan2(v, u)
@@ -122,7 +124,7 @@ def filter_bank(photo: Array) -> Array:
         for k in range(ORIENTATIONS):
             turn = np.arccos(np.clip(np.cos(direction - np.pi * k / ORIENTATIONS), -1, 1))
             g = packet * np.exp(-(turn**2) / (2 * (np.pi / 10) ** 2))
-            seen = np.fft.ifft2(spectrum * g)[inside, inside]  # even and odd part in one
+            seen = np.fft.ifft2(spectrum * g)[inside, inside]  # real part even, imaginary part odd
             for part in (seen.real, seen.imag, -seen.real, -seen.imag):
                 np.maximum(part, 0, out=next(channel), casting="same_kind")
     x /= np.sqrt(np.mean(x**2))
@@ -130,10 +132,10 @@ def filter_bank(photo: Array) -> Array:
 
 
 def _measure(x: Array, spec: LRNSpec) -> tuple[Array, float, float]:
-    """The result, and the fastest of some rounds for it and for a copy, in seconds."""
+    """The result, and the fastest time of ROUNDS for it and for a copy, in seconds."""
     y, copied = np.zeros_like(x), np.zeros_like(x)
     ours = copy = float("inf")
-    for _ in range(ROUNDS):  # in turn, so that a busy moment meets both
+    for _ in range(ROUNDS):  # alternating, so that a busy moment affects both
         ours = min(ours, _seconds(lambda: local_response_norm(x, spec=spec, out=y)))
         copy = min(copy, _seconds(lambda: np.copyto(copied, x)))
     return y, ours, copy
@@ -161,8 +163,8 @@ def _against_torch(x: Array, spec: LRNSpec) -> str:
     with torch.no_grad():
         seconds = min(_seconds(theirs) for _ in range(2))
     return (
-        f"F.local_response_norm takes {1e3 * seconds:.0f} ms, ours {1e3 * ours:.0f} ms with a new "
-        f"output as there: {seconds / ours:.0f} × faster"
+        f"F.local_response_norm takes {1e3 * seconds:.0f} ms, lrnorm {1e3 * ours:.0f} ms, also "
+        f"with a new output: {seconds / ours:.0f} × faster"
     )
 
 
@@ -178,8 +180,8 @@ def _figure(photo: Array, x: Array, y: Array, spec: LRNSpec) -> Figure:
         fontweight="bold",
     )
     figure.supxlabel(
-        f"Layer: {_words(', ')}. Maps: root mean square of the 96 channels, each map at its own "
-        "brightest.",
+        f"Layer: {_words(', ')}. Maps: root mean square of the 96 channels, each map scaled "
+        "to its maximum.",
         fontsize=10,
         color="0.3",
     )
@@ -188,16 +190,16 @@ def _figure(photo: Array, x: Array, y: Array, spec: LRNSpec) -> Figure:
     pictures[0].imshow(photo, cmap="gray")
     pictures[0].set_title("A photograph:\nA is a strong edge, B is faint texture")
     pictures[1].imshow(before, cmap="magma", vmin=0)
-    pictures[1].set_title("Before: what 96 filters see.\nStrong edges drown everything else")
+    pictures[1].set_title("Before: response of 96 filters.\nStrong edges hide everything else")
     pictures[2].imshow(after, cmap="magma", vmin=0)
-    pictures[2].set_title("After: the same 96, normalized.\nFaint lines of the face come through")
+    pictures[2].set_title("After: the same 96, normalized.\nFaint lines of the face are visible")
     for ax in pictures:
         ax.set_axis_off()
         _mark(ax, LOUD, "A")
         _mark(ax, QUIET, "B")
     plot = _plot()
     plot.response(spec, ax=graphs[0])
-    graphs[0].set_title("The layer: the more energy around,\nthe smaller the output")
+    graphs[0].set_title("The layer: more energy in the window,\na smaller output")
     for ax, values, strength in ((graphs[1], x, before), (graphs[2], y, after)):
         _two_pixels(ax, values, strength, plot.BEFORE, plot.AFTER)
     graphs[1].set_ylabel("response before")
@@ -230,10 +232,11 @@ def _two_pixels(ax: Axes, values: Array, strength: Array, loud: str, quiet: str)
 
 
 def run(words: list[str]) -> int:
+    """Run `lrnorm demo` with these arguments and return its exit status."""
     parser = Parser(
         prog="lrnorm demo",
-        description="The whole story on a photograph: 96 oriented filters, the layer, and what it "
-        "is for, as a picture.",
+        description="Applies 96 oriented filters and the layer to a photograph, measures the time, "
+        "and draws the responses before and after.",
         allow_abbrev=False,
     )
     parser.add_argument(
