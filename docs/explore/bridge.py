@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrnorm import ConventionError, LRNormError, LRNSpec, conventions, models
-from lrnorm.conventions.translation import row_of
+from lrnorm.conventions.naming import row_of
 
 CURVE_POINTS = 65
 

@@ -3,7 +3,7 @@
 import json
 
 from lrnorm import LRNormError, conventions
-from lrnorm.conventions.translation import row_of
+from lrnorm.conventions.naming import row_of
 
 
 def call(name, spec):

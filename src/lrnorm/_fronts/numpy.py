@@ -310,6 +310,7 @@ def converted(x: Array, dtype: str) -> Array:
 
 
 def ones_like(x: Array) -> Array:
+    """Ones of the shape, dtype and memory order of x."""
     return np.ones_like(x)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,73 +61,48 @@ def _put(y: Any, out: Any) -> bool:
     return True
 
 
-def _spec(scale: float, beta: float, bias: float, before: Any, after: Any) -> LRNSpec:
-    return LRNSpec(scale, beta, bias, before, after)
+def _where(
+    scale: float, beta: float, bias: float, before: Any, after: Any, axis: Any, *_: Any
+) -> tuple[LRNSpec, Any]:
+    """The spec and the axis in the numbers that follow the arrays of a verb."""
+    return LRNSpec(scale, beta, bias, before, after), axis
 
 
-def forward(
-    x: Any,
-    out: Any,
-    scale: float,
-    beta: float,
-    bias: float,
-    before: Any,
-    after: Any,
-    axis: Any,
-    fresh: bool = False,
-    threads: int = 0,
-) -> bool:
+def forward(x: Any, out: Any, *numbers: Any, **_: Any) -> bool:
+    """Write y into `out`; True, since NumPy reads every array."""
     _warn()
-    spec = _spec(scale, beta, bias, before, after)
-    return _put(array_api.forward(_numbers(x), spec, axis), out)
+    return _put(array_api.forward(_numbers(x), *_where(*numbers)), out)
 
 
-def _derivative(verb: Callable[..., Any]) -> Callable[..., bool]:
-    def compute(
-        x: Any,
-        second: Any,
-        out: Any,
-        scale: float,
-        beta: float,
-        bias: float,
-        before: Any,
-        after: Any,
-        axis: Any,
-        fresh: bool = False,
-        threads: int = 0,
-    ) -> bool:
-        _warn()
-        spec = _spec(scale, beta, bias, before, after)
-        return _put(verb(_numbers(x), _numbers(second), spec, axis), out)
-
-    return compute
-
-
-vjp = _derivative(array_api.vjp)
-jvp = _derivative(array_api.jvp)
-
-
-def parameters(
-    x: Any,
-    g: Any,
-    scale: float,
-    beta: float,
-    bias: float,
-    before: Any,
-    after: Any,
-    axis: Any,
-    threads: int = 0,
-) -> tuple[float, ...]:
+def vjp(x: Any, g: Any, out: Any, *numbers: Any, **_: Any) -> bool:
+    """Write the gradient of sum(g * y) into `out`."""
     _warn()
-    spec = _spec(scale, beta, bias, before, after)
-    by = array_api.parameter_gradients(_numbers(x), _numbers(g), spec, axis)
+    return _put(array_api.vjp(_numbers(x), _numbers(g), *_where(*numbers)), out)
+
+
+def jvp(x: Any, t: Any, out: Any, *numbers: Any, **_: Any) -> bool:
+    """Write the derivative of y along t into `out`."""
+    _warn()
+    return _put(array_api.jvp(_numbers(x), _numbers(t), *_where(*numbers)), out)
+
+
+def parameters(x: Any, g: Any, *numbers: Any, **_: Any) -> tuple[float, ...]:
+    """The gradients of sum(g * y) by scale, beta and bias."""
+    _warn()
+    by = array_api.parameter_gradients(_numbers(x), _numbers(g), *_where(*numbers))
     return tuple(float(by[name]) for name in ("scale", "beta", "bias"))
 
 
-def vjp_parameters(x: Any, g: Any, out: Any, *numbers: Any, **how: Any) -> tuple[float, ...]:
+def vjp_parameters(x: Any, g: Any, out: Any, *numbers: Any, **_: Any) -> tuple[float, ...]:
+    """Write dx into `out` and return the gradients by scale, beta and bias."""
     totals = parameters(x, g, *numbers)
-    vjp(x, g, out, *numbers, **how)
+    vjp(x, g, out, *numbers)
     return totals
+
+
+def forward_period(*_: Any) -> int:
+    """No sum depends on where the axis begins: regions may begin anywhere."""
+    return 1
 
 
 # A box is a tuple of axes, with a tuple for each end: the front takes both.
@@ -136,18 +110,22 @@ box_forward, box_vjp, box_jvp, box_parameters = forward, vjp, jvp, parameters
 
 
 def xla_handler(verb: str) -> Any:
+    """XLA needs the compiled core; JAX computes in plain operations instead."""
     raise RuntimeError(f"the compiled core is missing ({reason})")
 
 
 def isa_names() -> tuple[str, ...]:
+    """The only name, in place of instruction sets."""
     return ("numpy",)
 
 
 def isa_in_use() -> str:
+    """ "numpy", in place of an instruction set."""
     return "numpy"
 
 
 def choose_isa(name: str) -> bool:
+    """True for the only name."""
     return name == "numpy"
 
 
@@ -157,11 +135,13 @@ def thread_count() -> int:
 
 
 def set_thread_count(count: int) -> None:
+    """Keep the number for `thread_count`."""
     global _threads
     _threads = count
 
 
 def usable_processors() -> int:
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

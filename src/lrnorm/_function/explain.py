@@ -15,7 +15,7 @@ from lrnorm._function.foreign_names import explain_foreign
 from lrnorm._function.keywords import ALPHA, BETA, BIAS, NUMBERS, RADIUS, spec_of
 from lrnorm._function.lists import array_of_lists
 from lrnorm._spec.errors import KindError, ShapeError
-from lrnorm._spec.spec import Axis, LRNSpec, WindowSize, is_integer, resolve_axes
+from lrnorm._spec.spec import Axis, LRNSpec, WindowSize, ends_along, is_integer, resolve_axes
 
 # Exponents beyond those of float64, and nan and inf in place of exceptions.
 _EXACT = Context(prec=60, Emin=-(10**6), Emax=10**6, traps=[])
@@ -99,7 +99,7 @@ def _square(place: _Place, value: float) -> str:
 
 def _ranges(centre: _Place, sizes: _Place, spec: LRNSpec) -> tuple[range, ...]:
     """The window around `centre`, as far as it lies inside."""
-    ends = zip(centre, sizes, *spec.ends_of_axes(sizes), strict=True)
+    ends = zip(centre, sizes, *ends_along(spec, sizes), strict=True)
     return tuple(range(max(0, c - b), min(size - 1, c + a) + 1) for c, size, b, a in ends)
 
 

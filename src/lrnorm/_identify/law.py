@@ -31,6 +31,7 @@ class Law:
 
     @property
     def is_constant(self) -> bool:
+        """True if the result does not depend on the sum of squares."""
         return self.scale == 0
 
 
@@ -86,6 +87,9 @@ def _ranges(precision: Precision) -> list[tuple[float, float]]:
 
 
 def fitted(t: Array, y: Array, good: npt.NDArray[np.bool_], precision: Precision) -> Law:
+    """The law that fits ln(t / y) = beta · ln(bias + scale · t²) at the `good` sizes best.
+
+    Errors: IdentificationError where too few results are ordinary, or no law fits."""
     if np.count_nonzero(good) < 8:
         raise IdentificationError(
             "one channel alone has hardly any ordinary results with its own sign", "size_law"

@@ -25,6 +25,8 @@ class Data:
 
 @dataclass
 class Fit:
+    """Fitted numbers by name, with their uncertainties and the error that remains."""
+
     values: dict[str, float]
     uncertainty: dict[str, float]
     rest: float  # the root mean square error of ln(x / y)
@@ -56,6 +58,7 @@ def random_columns(
 
 
 def observe(subject: Subject, columns: Array, spec: LRNSpec) -> Data:
+    """Run the callable on columns, and keep ordinary results and the sums over their windows."""
     columns = subject.precision.rounded(columns)
     y = subject(columns)
     good = ordinary(columns, y, subject.precision)

@@ -49,15 +49,18 @@ class Precision:
 
 
 def as_numpy(x: Array, dtype: str) -> Any:
+    """A probe as a NumPy array of a dtype."""
     return x.astype(np.dtype(dtype))  # bfloat16 is known where ml_dtypes was imported
 
 
 def as_torch(x: Array, dtype: str, device: Any = None) -> Any:
+    """A probe as a PyTorch tensor of a dtype, on a device."""
     torch: Any = sys.modules["torch"]
     return torch.from_numpy(x.copy()).to(device, getattr(torch, dtype))
 
 
 def as_jax(x: Array, dtype: str) -> Any:
+    """A probe as a JAX array of a dtype."""
     numpy: Any = sys.modules["jax"].numpy
     return numpy.asarray(x.astype(np.float32) if dtype == "bfloat16" else x, dtype=dtype)
 

@@ -130,14 +130,6 @@ class LRNSpec:
         """How many axes the window has: 1, or those of a box."""
         return len(self.before) if isinstance(self.before, tuple) else 1
 
-    def ends_of_one_axis(self) -> tuple[End, End]:
-        """before and after as they were given; a ShapeError for a box."""
-        if isinstance(self.before, tuple) or isinstance(self.after, tuple):
-            raise ShapeError(
-                "spec", "must have a window along one axis here", got=f"{self.axes}: {self!r}"
-            )
-        return self.before, self.after
-
     @property
     def width(self) -> int | None:
         """How many values a window holds: the product of the widths along its axes. None where it
@@ -213,31 +205,8 @@ class LRNSpec:
         >>> LRNSpec(1, 0.5, 1, None, 3).ends(10)
         (9, 3)
         """
-        (before,), (after,) = self.ends_of_axes((channels,))
+        (before,), (after,) = ends_along(self, (channels,))
         return before, after
-
-    def ends_of_axes(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The ends before and after along each axis of a box, given the lengths of these axes.
-
-        >>> LRNSpec(1, 0.5, 1, (None, 2), (3, 2)).ends_of_axes((10, 20))
-        ((9, 2), (3, 2))
-        """
-        before, after = self._every_end()
-        if len(before) != len(sizes):
-            raise ShapeError(
-                "axis",
-                f"must name as many axes as the window of spec has, {len(before)}",
-                got=f"{len(sizes)} for {self!r}",
-                way_out="Pass another axis, or tuples of that length for before and after.",
-            )
-
-        def known(ends: tuple[End, ...]) -> tuple[int, ...]:
-            return tuple(
-                max(size - 1, 0) if end is None else end
-                for end, size in zip(ends, sizes, strict=True)
-            )
-
-        return known(before), known(after)
 
     def isclose(self, other: LRNSpec, *, rel_tol: float = 1e-6) -> bool:
         """True where the windows are equal and the numbers agree to `rel_tol`, for example after
@@ -256,6 +225,31 @@ class LRNSpec:
 
 
 LRNSpec.__module__ = "lrnorm"  # as users import it
+
+
+def ends_along(spec: LRNSpec, sizes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ends before and after along each axis of a window, given the lengths of these axes.
+
+    >>> ends_along(LRNSpec(1, 0.5, 1, (None, 2), (3, 2)), (10, 20))
+    ((9, 2), (3, 2))
+    """
+    before, after = spec._every_end()
+    if len(before) != len(sizes):
+        raise ShapeError(
+            "axis",
+            f"must name as many axes as the window of spec has, {len(before)}",
+            got=f"{len(sizes)} for {spec!r}",
+            way_out="Pass another axis, or tuples of that length for before and after.",
+        )
+
+    def known(ends: tuple[End, ...]) -> tuple[int, ...]:
+        return tuple(
+            max(size - 1, 0) if end is None else end for end, size in zip(ends, sizes, strict=True)
+        )
+
+    return known(before), known(after)
+
+
 # What channel_window_size may be: a radius, a pair, or for a box a list of them.
 WindowSize = int | tuple[int, int] | list[int | tuple[int, int]]
 
@@ -387,7 +381,7 @@ def window_in(shape: Sequence[int], spec: LRNSpec, axis: Axis) -> Window:
     Window(before=(1, 4), after=(1, 0), axes=(2, 3))
     """
     axes = resolve_axes(axis, len(shape))
-    before, after = spec.ends_of_axes([shape[a] for a in axes])
+    before, after = ends_along(spec, [shape[a] for a in axes])
     return Window(_bounded(before), _bounded(after), axes)
 
 

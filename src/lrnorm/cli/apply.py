@@ -118,6 +118,7 @@ def _join_negatives(words: list[str]) -> list[str]:
 
 
 def run(words: list[str]) -> int:
+    """Run `lrnorm apply` with these arguments and return its exit status."""
     try:
         return _run(words)
     except LRNormError as error:
@@ -218,7 +219,7 @@ def _axis_of_convention(given: argparse.Namespace, spec: LRNSpec) -> int | tuple
     """The axis of the channels in the framework's layout, or the spatial axes for a box: -1 for
     NHWC, 2 for HWCN. Where the layout does not say, and for pictures, which are CHW, the last axes
     for a box, else None."""
-    from lrnorm.conventions.translation import row_of
+    from lrnorm.conventions.naming import row_of
     from lrnorm.files.formats import format_of
 
     unsaid = tuple(range(-spec.axes, 0)) if spec.axes > 1 else None

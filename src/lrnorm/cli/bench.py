@@ -59,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(words: list[str]) -> int:
+    """Run `lrnorm bench` with these arguments and return its exit status."""
     parser = Parser(
         prog="lrnorm bench",
         description="Time Local Response Normalization beside a copy of the same bytes and beside "

@@ -11,8 +11,9 @@ from lrnorm import conventions, models
 from lrnorm._spec.errors import ConventionError, FileError, ParameterError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.cli.parser import Parser
+from lrnorm.conventions.describing import place
 from lrnorm.conventions.measures import Row
-from lrnorm.conventions.translation import place, row_of
+from lrnorm.conventions.naming import row_of
 from lrnorm.models import Found
 
 
@@ -106,6 +107,7 @@ def _move(here: Row, there: Row) -> str:
 
 
 def run(words: list[str]) -> int:
+    """Run `lrnorm convert` with these arguments and return its exit status."""
     parser = Parser(
         prog="lrnorm convert",
         description="What these words of one framework are in another: the five numbers, where "

@@ -11,6 +11,7 @@ from lrnorm.files.atomic import writing
 
 
 def run(words: list[str]) -> int:
+    """Run `lrnorm decompose` with these arguments and return its exit status."""
     from lrnorm.onnx import decompose
 
     parser = Parser(

@@ -12,8 +12,8 @@ from lrnorm import conventions, models
 from lrnorm._spec.errors import ParameterError
 from lrnorm.cli.convert import keywords
 from lrnorm.cli.parser import Parser
+from lrnorm.conventions.naming import row_of
 from lrnorm.conventions.runtime_table import Fate
-from lrnorm.conventions.translation import row_of
 from lrnorm.models import Difference, Found, ModelFile
 from lrnorm.models.differences import NUMBERS, against, between
 from lrnorm.models.found import NOTE
@@ -164,6 +164,7 @@ def _fates_text(runtime: str, fates: dict[str, list[Fate]]) -> str:
 
 
 def run(words: list[str]) -> int:
+    """Run `lrnorm inspect` with these arguments and return its exit status."""
     parser = Parser(
         prog="lrnorm inspect",
         usage="%(prog)s [--json] [--strict] [--for RUNTIME] MODEL [OTHER | --expect NAME KEY=VALUE "

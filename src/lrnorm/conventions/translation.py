@@ -16,82 +16,16 @@ import math
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 from lrnorm._spec.errors import ConventionError, KindError, ParameterError
-from lrnorm._spec.spec import LRNSpec, real_number
+from lrnorm._spec.spec import LRNSpec, ends_along, real_number
 from lrnorm.conventions.measures import Ends, Row
-from lrnorm.conventions.table import ROWS
+from lrnorm.conventions.naming import folded, row_of
 
-__all__ = ["Description", "call", "convert", "describe", "names", "read", "write"]
+__all__ = ["call", "convert", "read", "write"]
 
 WHOLE_AXIS = 1023  # to either side: what stands for "to the end" where only a number will do
-
-# What people say for them.
-ALIASES = {
-    "acl": "arm_compute",
-    "alexnet": "alexnet_paper",
-    "apple": "coreml",
-    "armnn": "arm_compute",
-    "cudnn_cross_channel": "cudnn",
-    "cv2": "opencv",
-    "dml": "directml",
-    "dnnl": "onednn",
-    "keras0": "keras",
-    "lrn2d": "keras",
-    "lua": "torch7",
-    "mathematica": "wolfram",
-    "mkldnn": "onednn",
-    "mps": "coreml",
-    "ort": "onnxruntime",
-    "paddlepaddle": "paddle",
-    "paper": "alexnet_paper",
-    "pylearn2": "lasagne",
-    "pytorch": "torch",
-    "tf": "tensorflow",
-    "theano": "lasagne",
-    "tinygrad": "burn",
-    "trt": "tensorrt",
-}
-
-
-class Description(NamedTuple):
-    """What a framework computes, in its own words. It prints as a page."""
-
-    name: str
-    title: str
-    formula: str
-    window: str
-    defaults: dict[str, Any]
-    limits: str
-    axis: str
-    source: str
-    remark: str
-
-    def __repr__(self) -> str:
-        lines = [f"{self.name}: {self.title}", f"  {self.formula}"]
-        defaults = ", ".join(f"{word}={value!r}" for word, value in self.defaults.items())
-        for label, text in (
-            ("window", self.window),
-            ("defaults", defaults or "none: every word has to be given"),
-            ("limits", self.limits or "none"),
-            ("axis", self.axis),
-            ("remark", self.remark),
-            ("source", self.source),
-        ):
-            if text:
-                lines.append(f"  {label:<9} {text}")
-        return "\n".join(lines)
-
-
-def names() -> tuple[str, ...]:
-    """The conventions there are, sorted. What people say for them works too: "pytorch", "tf".
-
-    >>> import lrnorm
-    >>> lrnorm.conventions.names()[:4]
-    ('alexnet_paper', 'arm_compute', 'burn', 'caffe')
-    """
-    return tuple(sorted(ROWS))
 
 
 def read(name: str, /, **words: Any) -> LRNSpec:
@@ -128,7 +62,7 @@ def read(name: str, /, **words: Any) -> LRNSpec:
     ends = _ends(key, row, given, axes)
     size, alpha, beta, bias = (given[word] for word in row.words)
     divides = given.get(row.divides_if, row.divides)
-    fixed = _fixed_bias(row, axes)
+    fixed = fixed_bias(row, axes)
     return LRNSpec(
         _quotient(alpha, _width(row, size, axes) if divides else 1),
         beta,
@@ -167,7 +101,7 @@ def write(name: str, spec: LRNSpec, /) -> dict[str, Any]:
     reasons: list[str] = []
     axes, switches = _axes(key, row, spec, reasons)
     sizes = _sizes(key, row, spec, axes, reasons)
-    bias, fixed = spec.bias, _fixed_bias(row, axes)
+    bias, fixed = spec.bias, fixed_bias(row, axes)
     if fixed is not None and bias != fixed:
         reasons.append(f"{key} ignores {row.words[3]}: it is always {fixed:g}, not {bias}")
         bias = fixed
@@ -222,86 +156,18 @@ def call(name: str, spec: LRNSpec, /) -> str:
     return Template(template or row.call).substitute(spelled)
 
 
-def describe(name: str, /) -> Description:
-    """What a framework computes, in its own words: formula, window, defaults, limits, axis of the
-    channels and source. It prints as a page.
-
-    Errors: ParameterError (a ValueError) for an unknown name. Source: the one it tells.
-
-    >>> import lrnorm
-    >>> lrnorm.conventions.describe("tensorflow")
-    tensorflow: TensorFlow
-      y[c] = x[c] · (bias + alpha · Σ x[j]²)^-beta,  j = c-before … c+after
-      window    depth_radius is a radius: as many channels on either side
-      defaults  depth_radius=5, alpha=1.0, beta=0.5, bias=1.0
-      limits    none
-      axis      3 of (N, H, W, C)
-      remark    takes rank 4
-      source    tf.raw_ops.LRN; tensorflow/core/kernels/lrn_op.cc
-    """
-    key, row = row_of(name)
-    size, alpha, beta, bias = row.words
-    divisor = "/" + row.measure.divisor.format(n=size) if row.divides else ""
-    always = row.box is not None and row.box.axes({}) > 1
-    fixed = _fixed_bias(row, 2) if always else None
-    additive = bias if fixed is None else f"{fixed:g}"
-    formula = f"y[c] = x[c] · ({additive} + {alpha}{divisor} · Σ x[j]²)^-{beta},  "
-    formula += "j = c-before … c+after"
-    if row.box and always:
-        formula = f"y = x · ({additive} + {alpha}/{size}^d · Σ x²)^-{beta},  over {row.box.text}"
-    elif row.box:
-        formula += f"; or over {row.box.text}"
-    defaults = dict(zip(row.words, row.defaults, strict=True))
-    limits = [f"{size} ≤ {row.largest}"] if row.largest else []
-    limits += [limit.text(word) for word, limit in row.limits.items()]
-    return Description(
-        name=key,
-        title=row.title,
-        formula=formula,
-        window=row.measure.text.format(n=size),
-        defaults={word: value for word, value in defaults.items() if value is not None}
-        | {word: switch.default for word, switch in row.switches.items()},
-        limits=", ".join(limits),
-        axis=row.axis or place(row),
-        source=row.source,
-        remark=row.remark,
-    )
-
-
 def layer_arguments(name: str, words: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a layer that computes this."""
     return write("lrnorm", read(name, **words))
 
 
-def place(row: Row) -> str:
-    """The axis of the channels in the framework's layout."""
-    return f"{row.layout.index('C')} of ({', '.join(row.layout)})"
-
-
-def _folded(word: str) -> str:
-    return word.replace("_", "").replace("-", "").replace(" ", "").lower()
-
-
-_KEYS = {_folded(key): key for key in ROWS} | {_folded(word): ALIASES[word] for word in ALIASES}
-
-
-def row_of(name: Any) -> tuple[str, Row]:
-    if not isinstance(name, str):
-        raise KindError("the name of a convention", "must be a str", value=name)
-    key = _KEYS.get(_folded(name))
-    if key is None:
-        way_out = f"Choose from {', '.join(names())}."
-        raise ParameterError("convention", "must be a known name", value=name, way_out=way_out)
-    return key, ROWS[key]
-
-
 def _checked(key: str, row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
     """Every word of the row with its value, given or the default, and of the right kind."""
-    known = {_folded(word): word for word in (*row.words, *row.switches)}
-    spelled = known | {_folded(other): word for other, word in row.spellings.items()}
+    known = {folded(word): word for word in (*row.words, *row.switches)}
+    spelled = known | {folded(other): word for other, word in row.spellings.items()}
     given: dict[str, Any] = {}
     for word, value in _unpacked(row, words).items():
-        ours = spelled.get(_folded(word))
+        ours = spelled.get(folded(word))
         if ours is None:
             way_out = f"It takes {', '.join(known.values())}."
             raise KindError(key, f"has no word {word!r}", value=value, got="", way_out=way_out)
@@ -326,7 +192,7 @@ def _unpacked(row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
     packed, names = row.packed
     unpacked: dict[str, Any] = {}
     for word, value in words.items():
-        if _folded(word) != _folded(packed):
+        if folded(word) != folded(packed):
             unpacked[word] = value
         elif isinstance(value, (list, tuple)) and len(value) == len(names):
             unpacked |= zip(names, value, strict=True)
@@ -335,7 +201,7 @@ def _unpacked(row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
     return unpacked
 
 
-def _fixed_bias(row: Row, axes: int) -> float | None:
+def fixed_bias(row: Row, axes: int) -> float | None:
     return row.box.fixed_bias if row.box and axes > 1 else None
 
 
@@ -409,7 +275,7 @@ def _axes(key: str, row: Row, spec: LRNSpec, reasons: list[str]) -> tuple[int, M
 
 def _sizes(key: str, row: Row, spec: LRNSpec, axes: int, reasons: list[str]) -> list[Any]:
     """The numbers for the window that give that of the spec, or else the one that comes nearest."""
-    before, after = spec.ends_of_axes((WHOLE_AXIS + 1,) * spec.axes)
+    before, after = ends_along(spec, (WHOLE_AXIS + 1,) * spec.axes)
     every = list(zip(before, after, strict=True))
     open_ended = spec.width is None
     if spec.axes == axes > 1 and row.measure.together is not None and not open_ended:

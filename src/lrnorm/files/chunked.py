@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lrnorm._fronts.core import core as _core
 from lrnorm._function.functions import local_response_norm
-from lrnorm._spec.spec import LRNSpec
+from lrnorm._spec.spec import LRNSpec, ends_along
 from lrnorm.files.atomic import storing
 from lrnorm.files.checks import reading
 from lrnorm.files.formats import Source, format_of
@@ -82,7 +82,7 @@ def pieces_of(y: Stored, axes: Axes, spec: LRNSpec) -> list[Piece]:
         if math.prod(steps) > LARGEST:
             steps[axis] = max(fitting, unit)
     cuts = [range(0, n, step) for n, step in zip(y.shape, steps, strict=True)]
-    befores, afters = spec.ends_of_axes([y.shape[axis] for axis in axes])
+    befores, afters = ends_along(spec, [y.shape[axis] for axis in axes])
     pieces = []
     for starts in itertools.product(*cuts):
         ends = zip(starts, steps, y.shape, strict=True)

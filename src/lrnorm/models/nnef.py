@@ -15,7 +15,6 @@ from lrnorm.models.found import Found, ModelFile, lrn
 from lrnorm.models.source import DamagedError, Source
 
 _START = re.compile(r"^\s*version\s+\d+\.\d+\s*;", re.M)
-_CALL = re.compile(r"([\w\s,\[\]()]*?)=\s*([A-Za-z_]\w*)\s*(?:<\w+>)?\s*\(")
 _ARGUMENT = re.compile(r"(\w+)\s*=\s*(\[[^\[\]]*\]|[-+.\w]+)")
 _WORDS = {"alpha": 1.0, "beta": 0.5, "bias": 1.0}
 

@@ -10,10 +10,11 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from lrnorm._identify import exact, identify
 from lrnorm._identify.subject import TYPES
-from lrnorm._spec.errors import IdentificationError, missing
+from lrnorm._spec.errors import IdentificationError, LRNormError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.onnx.candidates import Candidate, needs
 from lrnorm.onnx.graph import Scope, is_op
+from lrnorm.onnx.segments import session_of
 from lrnorm.onnx.sizes import OTHERS, USUAL, Chosen, choices, number
 from lrnorm.onnx.tensors import tensor_of
 
@@ -141,19 +142,10 @@ class _Run:
 def _session(model: ModelProto) -> Any:
     """ONNX Runtime's session of the model; None where it refuses."""
     try:
-        import onnxruntime
-    except ImportError as error:
-        door = "measuring what operators compute"
-        raise missing(door, "the package onnxruntime", "'lrnorm[onnx]'") from error
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception:  # its errors share no class
+        return session_of(model.SerializeToString(), 1, "measuring what operators compute")
+    except LRNormError:
+        raise
+    except Exception:  # errors of ONNX Runtime share no class
         return None
 
 

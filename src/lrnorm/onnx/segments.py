@@ -47,12 +47,11 @@ def example_of(value: Value) -> Shape | None:
     return tuple(n if isinstance(n, int) else None for n in sizes[value.batched :])
 
 
-def session_of(model: bytes, threads: int | None) -> Any:
-    """An ONNX Runtime session for the CPU."""
+def session_of(model: bytes, threads: int | None, door: str = "lrnorm.onnx.load") -> Any:
+    """An ONNX Runtime session for the CPU. `door` is what needs it, for the error without."""
     try:
         import onnxruntime
     except ImportError as error:
-        door = "lrnorm.onnx.load"
         raise missing(door, "the package onnxruntime", "'lrnorm[onnx]'") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong comes as an exception, not as a log besides

@@ -38,11 +38,11 @@ def _is_bare(x: Tensor) -> bool:
     )
 
 
-def _compute(verb: str, *arguments: Any) -> Tensor:
+def _without_derivative(verb: str, *arguments: Any) -> Tensor:
     """The verb without derivatives."""
     if not all(map(_is_bare, arguments[:-2])):
         return operators.call(verb, *arguments)
-    return cpu.compute(verb, *arguments)
+    return cpu.on_device(verb, *arguments)
 
 
 def _compose(verb: str, *arguments: Any) -> Tensor:
@@ -67,10 +67,11 @@ def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
         watched = [*tensors, coefficients] if learned else tensors
         if any(t.requires_grad for t in watched):
             return function.apply(*arguments)  # type: ignore[no-any-return]
-    return cpu.compute(verb, *arguments)
+    return cpu.on_device(verb, *arguments)
 
 
 def forward(x: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    """y = x · D^-beta, recorded for autograd where a gradient may be asked for."""
     # Outside a trace the second question is all that this costs.
     if (
         torch.compiler.is_compiling() or torch.jit._trace.is_tracing()  # type: ignore[no-untyped-call]
@@ -80,10 +81,12 @@ def forward(x: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
 
 
 def vjp(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    """The gradient of sum(g * y) by x, itself differentiable."""
     return _run("vjp", _Vjp, x, g, coefficients, window)
 
 
 def jvp(x: Tensor, t: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
+    """The derivative of y along t, itself differentiable."""
     return _run("jvp", _Jvp, x, t, coefficients, window)
 
 
@@ -94,7 +97,7 @@ def parameters(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window)
         return formula.parameters(x, g, coefficients, window)
     if torch.compiler.is_compiling():
         return operators.call("parameters", x, g, coefficients, window)
-    return _compute("parameters", x, g, coefficients, window)
+    return _without_derivative("parameters", x, g, coefficients, window)
 
 
 def _along(
@@ -115,7 +118,7 @@ def _along(
 class _Forward(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
-        return _compute("forward", x, coefficients, window)
+        return _without_derivative("forward", x, coefficients, window)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -130,7 +133,7 @@ class _Forward(torch.autograd.Function):
         if not ctx.learned:
             return vjp(ctx.saved_tensors[0], g, ctx.numbers, ctx.window), None, None
         # Where another derivative will be taken, everything has to be visible to autograd.
-        compute = _compose if torch.is_grad_enabled() else _compute
+        compute = _compose if torch.is_grad_enabled() else _without_derivative
         return *operators.learned_backward(ctx, g, compute), None
 
     @staticmethod
@@ -155,7 +158,7 @@ class _OfTwo(torch.autograd.Function):
 class _Vjp(_OfTwo):
     @staticmethod
     def forward(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
-        return _compute("vjp", x, g, coefficients, window)
+        return _without_derivative("vjp", x, g, coefficients, window)
 
     @staticmethod
     def backward(ctx: Any, t: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -173,7 +176,7 @@ class _Vjp(_OfTwo):
 class _Jvp(_OfTwo):
     @staticmethod
     def forward(x: Tensor, t: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
-        return _compute("jvp", x, t, coefficients, window)
+        return _without_derivative("jvp", x, t, coefficients, window)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:

@@ -52,7 +52,7 @@ def _called(verb: str, *arguments: Any) -> Any:
 
 
 def _in_core(verb: str) -> Callable[..., Tensor]:
-    def compute(*arguments: Any) -> Tensor:
+    def in_core(*arguments: Any) -> Tensor:
         *tensors, coefficients, window = arguments
         y, fresh = _new_like(tensors[0])
         rest = array(y), coefficients, window, (fresh, torch.get_num_threads())
@@ -61,14 +61,14 @@ def _in_core(verb: str) -> Callable[..., Tensor]:
             _called(verb, *(array(t.clone()) for t in tensors), *rest)
         return y
 
-    return compute
+    return in_core
 
 
 def forward_into(x: Tensor, out: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
     """`forward` on the CPU into `out`, which may be x itself."""
     how = False, torch.get_num_threads()
     if not _called("forward", array(x), array(out), coefficients, window, how):
-        return out.copy_(compute("forward", x, coefficients, window))
+        return out.copy_(on_device("forward", x, coefficients, window))
     return out
 
 
@@ -86,9 +86,9 @@ _CORE: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def compute(verb: str, *arguments: Any) -> Tensor:
-    """`verb` of (tensors…, coefficients, window) on the device where the tensors are. Coefficients
-    that are a tensor are read out of it."""
+def on_device(verb: str, *arguments: Any) -> Tensor:
+    """`verb` of (tensors…, coefficients, window) by the kernels of the device where the tensors
+    are. Coefficients that are a tensor are read out of it."""
     x = arguments[0]
     if isinstance(arguments[-2], Tensor):
         arguments = (*arguments[:-2], tuple(arguments[-2].tolist()), arguments[-1])

@@ -104,6 +104,7 @@ def _overlap(out: Tensor, x: Tensor) -> bool:
 
 
 def numbers_and_window(x: Tensor, spec: LRNSpec, axis: Axis) -> tuple[Any, Window]:
+    """(scale, beta, bias) of a spec, and its window in a tensor of that shape."""
     return (spec.scale, spec.beta, spec.bias), Window(*window_in(x.shape, spec, axis))
 
 

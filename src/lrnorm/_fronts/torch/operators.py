@@ -67,7 +67,7 @@ def _refuse_forward_mode(verb: str) -> None:
 def _kernel(verb: str, tensors: int, learned: bool) -> Callable[..., Tensor]:
     def kernel(*arguments: Any) -> Tensor:
         _refuse_forward_mode(verb)
-        return cpu.compute(verb, *_grouped(tensors, learned, arguments))
+        return cpu.on_device(verb, *_grouped(tensors, learned, arguments))
 
     return kernel
 
