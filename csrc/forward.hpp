@@ -144,34 +144,47 @@ private:
     float* zeros = nullptr;
 };
 
+// Outputs that leave the cache are gathered for several pixels: lines of few channels seldom begin
+// where a store around the cache can.
 template <class S>
 class NarrowForwardLines {
 public:
-    explicit NarrowForwardLines(const Tile& tile) : tile(tile), numbers(tile.coefficients, tile.power, false) {}
-    void place(Arena& arena) { line.place(arena, tile.channels); }
+    explicit NarrowForwardLines(const Tile& tile)
+        : tile(tile), numbers(tile.coefficients, tile.power, false), n(tile.channels),
+          stream(tile.stream && tile.pixel_stride[out] == n), batch(least(elements / n + 1, tile.pixels)) {}
+
+    void place(Arena& arena) {
+        line.place(arena, n);
+        if (stream) results = arena.take<S>(batch * n);
+    }
 
     void run() {
         const Coefficients& k = tile.coefficients;
-        const i64 n = tile.channels;
         line.clear();
         NarrowRows rows;
         rows.own = int(k.before);
         for (i64 r = 0; r < direct_width; ++r) rows.row[r] = line.shifted(r, k.before, k.after);
         rows.ahead = line.own();
-        NarrowRow<S> compute = narrow_row_for<S, false>(tile.power);
-        if constexpr (sizeof(S) == 4)
-            if (tile.stream) compute = narrow_row_for<S, true>(tile.power);
+        const NarrowRow<S> compute = narrow_row_for<S, false>(tile.power);
         for (i64 p = 0; p < tile.pixels; ++p) {
             const S* x = element<S>(tile, X, 0, p);
             for (i64 i = 0; i < n; i += float_lanes) put(line.own(), i, n, get(x, i, n));
-            compute(rows, output<S>(tile, 0, p), n, numbers, {1, 0, 0, 0});
+            const i64 l = p % batch;
+            compute(rows, stream ? results + l * n : output<S>(tile, 0, p), n, numbers, {1, 0, 0, 0});
+            if (stream && (l == batch - 1 || p == tile.pixels - 1)) stream_row(output<S>(tile, 0, p - l), results, (l + 1) * n);
         }
     }
 
 private:
+    static constexpr i64 elements = 2048;
+
     const Tile& tile;
     const Numbers numbers;
+    i64 n;
+    bool stream;
+    i64 batch;
     PaddedLine<float> line;
+    S* results = nullptr;
 };
 
 // ---- double arithmetic ---------------------------------------------------------------------------
