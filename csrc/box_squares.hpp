@@ -8,10 +8,6 @@
 namespace lrn {
 namespace {
 
-inline vd widen_half(const float* p) { return __builtin_convertvector(load_raw<vf_half>(p), vd); }
-
-constexpr int levels_of(int lanes) { return lanes == 1 ? 0 : 1 + levels_of(lanes / 2); }
-
 template <class S>
 class BoxSquares {
     using A = Sum<S>;
@@ -31,15 +27,17 @@ public:
     void place(Arena& arena) {
         window.place(arena);
         if (!tile.narrow) return;
-        for (int l = 0; l <= levels; ++l) line[l] = arena.take<float>(length) + float_lanes;
+        line = arena.take<float>(length) + float_lanes;
         zeros = arena.take<S>(pitch);
+        runs = arena.take<double>(double_lanes * vectors);
         ends = arena.take<double>(double_lanes * vectors);
+        sums = arena.take<double>(pitch);
     }
 
     void begin() {
         window.begin();
         if (!tile.narrow) return;
-        for (int l = 0; l <= levels; ++l) std::memset(line[l] - float_lanes, 0, std::size_t(length) * sizeof(float));
+        std::memset(line - float_lanes, 0, std::size_t(length) * sizeof(float));
         std::memset(static_cast<void*>(zeros), 0, std::size_t(pitch) * sizeof(S));
     }
 
@@ -59,8 +57,6 @@ public:
     typename BoxRing<A>::Rows rows(i64 c) const { return window.rows(c); }
 
 private:
-    static constexpr int levels = levels_of(double_lanes);
-
     // The sum of up to five squares, in a tree: get(r) is a vector of the r-th line.
     template <int count, class Get>
     static vf squares(Get get) {
@@ -101,8 +97,8 @@ private:
     }
 
     LRN_LOOP void short_line(i64 j, const S* x) {
-        copy(line[0], x, n);
-        const float* from = line[0] - before;
+        copy(line, x, n);
+        const float* from = line - before;
         short_sums(j, 0, [from](int r, i64 i) { return load(from + r + i); });
     }
 
@@ -119,43 +115,49 @@ private:
         }
     }
 
+    // The sum of `count` neighbours, from each of half a vector of places on, in a tree.
+    template <int count>
+    static vf_half run_of(const float* p) {
+        if constexpr (count == 1) return load_raw<vf_half>(p);
+        else return run_of<count / 2>(p) + run_of<count / 2>(p + count / 2);
+    }
+
+    // What is left of the width: runs of 4, 2 and 1.
+    template <int count = double_lanes / 2>
+    static vd rest_of(const float* p, i64 rest, vd sum) {
+        if (rest & count) {
+            sum += __builtin_convertvector(run_of<count>(p), vd);
+            p += count;
+        }
+        if constexpr (count > 1) return rest_of<count / 2>(p, rest, sum);
+        else return sum;
+    }
+
     // As LaneSums::wide, the runs added in float.
     LRN_LOOP void long_line(i64 j, const S* x) {
         const i64 whole = width / double_lanes, rest = width % double_lanes, shift = before % double_lanes;
-        struct {
-            const float* line[levels + 1];
-        } sums;
-        const i64 n = this->n, end = pitch + float_lanes, behind = before / double_lanes;
-        for (int l = 0; l <= levels; ++l) {
-            float* to = line[l];
-            sums.line[l] = to;
-            if (l == 0) {
-                for (i64 i = 0; i < n; i += float_lanes) {
-                    const vf v = get(x, i, n);
-                    store(to + i, v * v);
-                }
-            } else {
-                const float* from = line[l - 1];
-                const i64 by = 1 << (l - 1);
-                for (i64 i = -float_lanes; i < end; i += float_lanes) store(to + i, load(from + i) + load(from + i + by));
-            }
+        const i64 n = this->n, pitch = this->pitch, vectors = this->vectors, behind = before / double_lanes;
+        float* const line = this->line;
+        double *const runs = this->runs, *const sums = this->sums;
+        for (i64 i = 0; i < n; i += float_lanes) {
+            const vf v = get(x, i, n);
+            store(line + i, v * v);
         }
-        const float* runs = sums.line[levels] - double_lanes - shift;
-        vd low{};
+        for (i64 u = 0; u < vectors; ++u)
+            store(runs + u * double_lanes, __builtin_convertvector(run_of<double_lanes>(line + (u - 1) * double_lanes - shift), vd));
         slide<Single>(
-            vectors, behind - 1, whole, pitch / double_lanes, ends,
-            [runs](i64 u) { return Single{widen_half(runs + u * double_lanes)}; },
-            [&low, sums, n, behind, whole, shift, rest, taker = window.row_of(j)](i64 v, Single sum) {
-                i64 from = (v - behind + whole) * double_lanes - shift;
-                if (from > -2 * double_lanes && from < n)
-                    for (int l = levels - 1; l >= 0; --l)
-                        if (rest & (1 << l)) {
-                            sum.sum += widen_half(sums.line[l] + from);
-                            from += 1 << l;
-                        }
-                if (v % 2 == 0) low = sum.sum;
-                else put_doubles(taker, (v - 1) * double_lanes, low, sum.sum);
-            });
+            vectors, behind - 1, whole, pitch / double_lanes, ends, [=](i64 u) { return Single{load(runs + u * double_lanes)}; },
+            [=](i64 v, Single sum) { store(sums + v * double_lanes, sum.sum); });
+        const auto taker = window.row_of(j);
+        const auto complete = [=](i64 v) {
+            const vd sum = load(sums + v * double_lanes);
+            const i64 from = (v - behind + whole) * double_lanes - shift;
+            return rest && from > -2 * double_lanes && from < n ? rest_of(line + from, rest, sum) : sum;
+        };
+        for (i64 v = 0; v < pitch / double_lanes; v += 2) {
+            const vd low = complete(v);
+            put_doubles(taker, v * double_lanes, low, complete(v + 1));
+        }
     }
 
     const BoxTile& tile;
@@ -163,9 +165,9 @@ private:
     i64 n, pitch, length;
     bool along_line;
     i64 before, width, vectors;
-    float* line[levels + 1] = {};
+    float* line = nullptr;
     S* zeros = nullptr;
-    double* ends = nullptr;
+    double *runs = nullptr, *ends = nullptr, *sums = nullptr;
 };
 
 }  // namespace

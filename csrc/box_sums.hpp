@@ -16,6 +16,8 @@ struct Two {  // as many sums as there are floats in a vector
 // Calls sink(v, sum of the entries v - before … v - before + width - 1) for v = 0 … outputs - 1.
 // There are `count` entries, entry(u) loads one, what lies outside them is zero. Wide windows are
 // the end of one block and the beginning of the next; `ends` has room for `count` vectors.
+//
+//     width 4, before 1:   | 0 1 2 3 | 4 5 6 7 |     v = 3: ends(2) = 2 + 3, and the beginning 4 + 5
 template <class A, class Entry, class Sink>
 inline void slide(i64 count, i64 before, i64 width, i64 outputs, double* ends, Entry entry, Sink sink) {
     if (width <= direct_width) {
@@ -28,37 +30,38 @@ inline void slide(i64 count, i64 before, i64 width, i64 outputs, double* ends, E
         return;
     }
     constexpr i64 step = A::parts * double_lanes;
-    for (i64 block = 0; block < count; block += width) {
-        i64 u = least(block + width, count) - 1;
+    A beginning{};
+    i64 v = least(before, 0);
+    const auto put_next = [&](A sum) {
+        if (v >= 0) sink(v, sum);
+        ++v;
+    };
+    for (i64 u = 0; u < width - 1 - before && u < count; ++u) beginning = beginning + entry(u);
+    while (v < before && v < outputs) {  // these windows begin before the first entry
+        const i64 last = v - before + width - 1;
+        if (last >= 0 && last < count) beginning = beginning + entry(last);
+        put_next(beginning);
+    }
+    for (i64 block = 0; block < count && v < outputs; block += width) {
+        const i64 end = least(block + width, count);
+        i64 u = end - 1;
         A run = entry(u);
         run.store(ends + u * step, double_lanes);
         while (--u >= block) {
             run = entry(u) + run;
             run.store(ends + u * step, double_lanes);
         }
-    }
-    A beginning{};
-    bool begun = false;
-    i64 block = 0, next = 0;
-    for (i64 v = 0; v < outputs; ++v) {
-        const i64 first = v - before, last = first + width - 1;
-        for (; next <= last; ++next) {
-            if (next - block == width) {
-                block = next;
-                begun = false;
-            }
-            if (next >= count) continue;
-            beginning = begun ? beginning + entry(next) : entry(next);
-            begun = true;
+        put_next(run);
+        beginning = A{};
+        const i64 last = least(end, outputs - before), growing = least(last, count - width + 1);
+        i64 first = block + 1;
+        for (; first < growing; ++first) {
+            beginning = beginning + entry(first + width - 1);
+            put_next(A::load(ends + first * step, double_lanes) + beginning);
         }
-        const bool has_end = first >= 0 && first < count, has_beginning = begun && block != first;
-        if (has_end) {
-            const A end = A::load(ends + first * step, double_lanes);
-            sink(v, has_beginning ? end + beginning : end);
-        } else {
-            sink(v, has_beginning ? beginning : A{});
-        }
+        for (; first < last; ++first) put_next(A::load(ends + first * step, double_lanes) + beginning);
     }
+    while (v < outputs) put_next(A{});
 }
 
 // The last rows of a box, and sums over its height: up to `direct_width` rows are added afresh, of
@@ -174,6 +177,7 @@ public:
         twos = arena.take<double>(A::parts * length) + float_lanes;
         runs = arena.take<double>(A::parts * double_lanes * vectors);
         ends = arena.take<double>(A::parts * double_lanes * vectors);
+        sums = arena.take<double>(A::parts * pitch);
     }
 
     void begin() {
@@ -229,21 +233,28 @@ private:
             for (i64 l = 2; l < double_lanes; l += 2) sum = sum + at(twos, from + l);
             sum.store(runs + u * A::parts * double_lanes, double_lanes);
         }
-        A low{};
-        const auto run = [=](i64 u) { return A::load(runs + u * A::parts * double_lanes, double_lanes); };
-        slide<A>(vectors, behind - 1, whole, pitch / double_lanes, ends, run, [&, n, behind, whole, rest, shift](i64 v, A sum) {
+        double* const sums = this->sums;
+        slide<A>(
+            vectors, behind - 1, whole, pitch / double_lanes, ends,
+            [=](i64 u) { return A::load(runs + u * A::parts * double_lanes, double_lanes); },
+            [=](i64 v, A sum) { sum.store(sums + v * A::parts * double_lanes, double_lanes); });
+        const auto complete = [=](i64 v) {
+            A sum = A::load(sums + v * A::parts * double_lanes, double_lanes);
             const i64 from = (v - behind + whole) * double_lanes - shift;
             if (rest && from > -2 * double_lanes && from < n) {
                 for (i64 l = 0; l + 1 < rest; l += 2) sum = sum + at(twos, from + l);
                 if (rest % 2) sum = sum + at(line, from + rest - 1);
             }
-            if (v % 2 == 0) low = sum;
-            else sink((v - 1) * double_lanes, low, sum);
-        });
+            return sum;
+        };
+        for (i64 v = 0; v < this->pitch / double_lanes; v += 2) {
+            const A low = complete(v);
+            sink(v * double_lanes, low, complete(v + 1));
+        }
     }
 
     i64 n, pitch, before, length, vectors;
-    double *line = nullptr, *twos = nullptr, *runs = nullptr, *ends = nullptr;
+    double *line = nullptr, *twos = nullptr, *runs = nullptr, *ends = nullptr, *sums = nullptr;
 };
 
 // The sums over the boxes around the elements of one row after the other. `mirrored` boxes are

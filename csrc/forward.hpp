@@ -101,12 +101,12 @@ public:
     void place(Arena& arena) {
         x.place(arena);
         y.place(arena);
-        zeros = arena.take<float>(round_up(tile.pixels, float_lanes));
+        zeros = arena.take<float>(length_of_zeros());
     }
 
     void run() {
         const Coefficients& k = tile.coefficients;
-        std::memset(zeros, 0, std::size_t(tile.pixels) * sizeof(float));
+        std::memset(zeros, 0, std::size_t(length_of_zeros()) * sizeof(float));
         bool around_cache = false;
         NarrowRow<S> compute = narrow_row_for<S, false>(tile.power);
         if constexpr (sizeof(S) == 4) {
@@ -123,19 +123,30 @@ public:
             rows_around(c, k.before, k.after, tile.channels, zeros, [&](i64 from) { return x.at(from); }, rows.row);
             rows.ahead = x.ahead(c + k.after + 1);
             Run run{1, 0, 0, 0};
-            if (tile.pixels <= short_row && x.in_place() && y.in_place() && c >= k.before && j < tile.channels - 2) {
+            i64 n = tile.pixels;
+            if (n <= short_row && x.in_place() && y.in_place() && c >= k.before && j < tile.channels - 2) {
                 // Rows this short are over before the next one's numbers are set up.
                 run = {tile.channels - 1 - j, tile.channel_stride[X], tile.channel_stride[out], window};
-                j += run.count - 1;
+                if (run.step == tile.pixels && run.step_out == tile.pixels) {
+                    // They lie behind each other, as the rows of their windows do: one long row.
+                    const i64 joined = least(run.count, longest_joined / n);
+                    n *= joined;
+                    j += joined - 1;
+                    run.count = 1;
+                } else {
+                    j += run.count - 1;
+                }
             }
             // The row function writes around the cache by itself.
-            compute(rows, around_cache ? y.place_of(c) : y.row(c), tile.pixels, numbers, run);
+            compute(rows, around_cache ? y.place_of(c) : y.row(c), n, numbers, run);
             if (!around_cache) y.done(c);
         }
     }
 
 private:
-    static constexpr i64 short_row = 128;
+    static constexpr i64 short_row = 128, longest_joined = 2048;
+
+    i64 length_of_zeros() const { return round_up(tile.pixels <= short_row ? longest_joined : tile.pixels, float_lanes); }
 
     const Tile& tile;
     const Numbers numbers;

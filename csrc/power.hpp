@@ -116,6 +116,19 @@ inline V polynomial(const double (&c)[count], V x) {
     return sum;
 }
 
+// The same with half the waiting: terms of even and of odd degree side by side.
+template <int count>
+inline vd polynomial_in_two(const double (&c)[count], vd x) {
+    constexpr int last = count - 1;
+    const vd square = x * x;
+    vd a = all(c[last]), b = all(c[last - 1]);
+    for (int i = last - 2; i >= 0; i -= 2) {
+        a = fma(a, square, all(c[i]));
+        if (i > 0) b = fma(b, square, all(c[i - 1]));
+    }
+    return count % 2 ? fma(b, x, a) : fma(a, x, b);
+}
+
 struct Pair {  // the unevaluated sum of two doubles
     vd high, low;
 };
@@ -229,11 +242,11 @@ inline vf power_float(vf d, const FloatExponent& exponent) {
 inline vd log2_of_single(vd d) {
     const Binary b = split(d);
     const vd f = b.m - 1.0;
-    return fma(polynomial(log2_single, f), f, b.e);
+    return fma(polynomial_in_two(log2_single, f), f, b.e);
 }
 inline vd exp2_of_single(vd t) {
     const vd n = nearest_whole(t), r = t - n;
-    return scale_by_power_of_two(fma(polynomial(exp2_single, r), r, all(1.0)), n);
+    return scale_by_power_of_two(fma(polynomial_in_two(exp2_single, r), r, all(1.0)), n);
 }
 inline vd power_single(vd d, double beta) { return exp2_of_single(log2_of_single(d) * -beta) + (d - d); }
 
