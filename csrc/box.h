@@ -32,6 +32,7 @@ bool parameters(const BoxProblem&, ParameterGradients& total);
 // cell of the box's further axes; in each line contiguous or strided lanes, along an axis of the
 // box or across it.
 struct BoxTile {
+    Type type;
     Coefficients coefficients;  // before and after along the rows, at most rows - 1
     Power power;
     bool narrow;  // float sums along the line or the one inner axis keep the accuracy promised
@@ -49,7 +50,10 @@ struct BoxTile {
 using BoxKernel = bool (*)(const BoxTile&);
 
 struct BoxKernelTable {
-    BoxKernel forward[type_count], vjp[type_count], jvp[type_count], parameters[type_count];
+    struct Pair {
+        BoxKernel single, wide;  // of arrays of 32 bits or less, and of float64
+    };
+    Pair forward, vjp, jvp, parameters;
 };
 
 const BoxKernelTable& box_kernels_in_use();

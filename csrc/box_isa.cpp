@@ -11,10 +11,10 @@ namespace lrn {
 
 extern const BoxKernelTable LRN_JOIN(box_kernels_, LRN_ISA);
 const BoxKernelTable LRN_JOIN(box_kernels_, LRN_ISA) = {
-    {box_forward<float>, box_forward<double>, box_forward<f16>, box_forward<bf16>},
-    {box_vjp<float>, box_vjp<double>, box_vjp<f16>, box_vjp<bf16>},
-    {box_jvp<float>, box_jvp<double>, box_jvp<f16>, box_jvp<bf16>},
-    {box_parameters<float>, box_parameters<double>, box_parameters<f16>, box_parameters<bf16>},
+    {box_forward<float>, box_forward<double>},
+    {box_vjp<float>, box_vjp<double>},
+    {box_jvp<float>, box_jvp<double>},
+    {box_parameters<float>, box_parameters<double>},
 };
 
 }  // namespace lrn

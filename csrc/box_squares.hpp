@@ -42,7 +42,7 @@ public:
     }
 
     void take_in(i64 j, const BoxReader<S>& x) {
-        if constexpr (sizeof(S) != 8) {
+        if constexpr (sizeof(S) == 4) {
             if (tile.narrow) {
                 if (!along_line) across_lines(j, x);
                 else if (width <= direct_width) short_line(j, x.line(j, 0));

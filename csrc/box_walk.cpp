@@ -193,7 +193,7 @@ void cut(Walk& walk, int threads, bool is_double, bool fixed) {
     walk.pieces_of_rows = pieces_of(tile.rows, walk.rows_of_a_piece);
 }
 
-using Verb = BoxKernel (BoxKernelTable::*)[type_count];
+using Verb = BoxKernelTable::Pair BoxKernelTable::*;
 
 bool run(const BoxProblem& problem, const Axes& axes, Verb verb, ParameterGradients* total) {
     if (axes.elements == 0) return true;
@@ -204,7 +204,9 @@ bool run(const BoxProblem& problem, const Axes& axes, Verb verb, ParameterGradie
     tile.power = power_of(problem.beta);
     for (int o = 0; o < operands; ++o) tile.data[o] = problem.data[o];
     tile.in_place = problem.data[X] == problem.data[out];
-    walk.kernel = (box_kernels_in_use().*verb)[int(problem.type)];
+    tile.type = problem.type;
+    const BoxKernelTable::Pair& kernels = box_kernels_in_use().*verb;
+    walk.kernel = problem.type == Type::f64 ? kernels.wide : kernels.single;
     walk.item = item_size(problem.type);
     arrange(axes, problem.data, walk);
     tile.narrow = !total && narrow_enough(tile, problem.type);  // totals are promised to float64
