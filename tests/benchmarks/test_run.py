@@ -10,7 +10,7 @@ import pytest
 import report
 import run
 import sweeps
-from promises import Promise, copy, fresh, ours, rival
+from promised import Promise, copy, fresh, ours, rival
 
 import lrnorm
 from lrnorm.cli import measuring

@@ -115,7 +115,7 @@ def test_ours_preallocated_is_ours_allocating(dtype, layout, verb):
     into, fresh, expected = measuring.our_entrants(case, arrays)
     function = {"forward": lrnorm.local_response_norm, "vjp": lrnorm.local_response_norm_vjp}[verb]
     inputs = (arrays.x,) if verb == "forward" else (arrays.x, arrays.g)
-    public = function(*inputs, beta=0.6, axis=case.axis)
+    public = function(*inputs, beta=0.6, axis=case.axes)
     assert arrays.x.shape == case.stored_shape
     assert np.array_equal(expected, public)
     assert into.batch(1) > 0

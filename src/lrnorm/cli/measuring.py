@@ -64,14 +64,18 @@ class Case:
     alpha: float = 1.0
     bias: float = 1.0
     values: str = "normal"
+    window: str = "across"  # the channels; or "within" each channel, over height and width
 
     @property
     def width(self) -> int:
         return 2 * self.radius + 1
 
     @property
-    def axis(self) -> int:
-        return 1 if self.layout == "first" else 3
+    def axes(self) -> tuple[int, ...]:
+        """The axes of the stored array that the window extends along."""
+        if self.window == "across":
+            return (1,) if self.layout == "first" else (3,)
+        return (2, 3) if self.layout == "first" else (1, 2)
 
     @property
     def stored_shape(self) -> Shape:
@@ -88,9 +92,10 @@ class Case:
 
     def __str__(self) -> str:
         values = "" if self.values == "normal" else f", {self.values}"
+        size = str(self.width) if self.window == "across" else f"{self.width}×{self.width}"
         return (
             f"{self.shape_text} {self.dtype} channels {self.layout}, beta {self.beta:g}, "
-            f"window {self.width}, {self.verb}{values}, {self.threads} thread"
+            f"window {size}, {self.verb}{values}, {self.threads} thread"
             + ("s" if self.threads > 1 else "")
         )
 
@@ -214,7 +219,7 @@ def _keywords(case: Case) -> dict[str, Any]:
         "beta": case.beta,
         "bias": case.bias,
         "channel_window_size": case.radius,
-        "axis": case.axis,
+        "axis": case.axes,
     }
 
 
@@ -234,10 +239,11 @@ def _preallocated(case: Case, arrays: Arrays, out: Array) -> Callable[[], Any]:
         return partial(lrnorm.local_response_norm, arrays.x, **_keywords(case), out=out)
     if case.verb not in ("vjp", "jvp"):
         return _allocating(case, arrays)
+    ends = (case.radius,) * len(case.axes)
     return partial(
-        getattr(_core, case.verb),
+        getattr(_core, f"box_{case.verb}"),
         *(bits(arrays.x), bits(arrays.g), bits(out)),
-        *(case.alpha / case.width, case.beta, case.bias, case.radius, case.radius, case.axis),
+        *(case.alpha / case.width ** len(case.axes), case.beta, case.bias, ends, ends, case.axes),
     )
 
 

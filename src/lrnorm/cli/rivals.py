@@ -55,6 +55,11 @@ class Rival:
         return version.split("-")[0]  # OpenVINO adds its commit and branch
 
 
+def _across_only(case: Case) -> None:
+    if case.window != "across":
+        raise Unable("is not set up for windows over height and width")
+
+
 def _forward_only(case: Case) -> None:
     if case.verb != "forward":
         raise Unable("has no gradient of LRN")
@@ -83,6 +88,9 @@ def _torch(case: Case, arrays: Arrays, compiled: bool = False) -> Ready:
     x, g = (_tensor(torch, a, case) for a in (arrays.x, arrays.g))
 
     def norm(x: Any) -> Any:
+        if case.window == "within":  # PyTorch has no such layer: what people write for it
+            means = functional.avg_pool2d(x * x, case.width, stride=1, padding=case.radius)
+            return x / (case.bias + case.alpha * means) ** case.beta
         return functional.local_response_norm(
             x, case.width, alpha=case.alpha, beta=case.beta, k=case.bias
         )
@@ -117,6 +125,7 @@ def _torch_compiled(case: Case, arrays: Arrays) -> Ready:
 
 
 def _onnx_model(case: Case) -> bytes:
+    _across_only(case)
     onnx = importlib.import_module("onnx")
     helper = onnx.helper
     element = getattr(
@@ -187,7 +196,8 @@ def _openvino(case: Case, arrays: Arrays) -> Ready:
     element = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[case.dtype]
     x = ops.parameter(case.stored_shape, getattr(ov.Type, element))
     z = x if case.layout == "first" else ops.transpose(x, np.array(_TO_FIRST))
-    y = ops.lrn(z, np.array([1]), case.alpha, case.beta, case.bias, case.width)
+    axes = np.array([1] if case.window == "across" else [2, 3])
+    y = ops.lrn(z, axes, case.alpha, case.beta, case.bias, case.width)
     y = y if case.layout == "first" else ops.transpose(y, np.array(_TO_LAST))
     settings = {
         "INFERENCE_NUM_THREADS": case.threads,
@@ -210,12 +220,13 @@ def _openvino(case: Case, arrays: Arrays) -> Ready:
 
 
 def _jax(case: Case, arrays: Arrays) -> Ready:
+    _across_only(case)
     jax = importlib.import_module("jax")
     if case.dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     jnp = importlib.import_module("jax.numpy")
-    window = tuple(case.width if axis == case.axis else 1 for axis in range(4))
-    edges = tuple((case.radius,) * 2 if axis == case.axis else (0, 0) for axis in range(4))
+    window = tuple(case.width if (axis,) == case.axes else 1 for axis in range(4))
+    edges = tuple((case.radius,) * 2 if (axis,) == case.axes else (0, 0) for axis in range(4))
     half = case.dtype in ("float16", "bfloat16")
 
     def norm(x: Any) -> Any:
@@ -233,6 +244,7 @@ def _jax(case: Case, arrays: Arrays) -> Ready:
 
 
 def _tensorflow(case: Case, arrays: Arrays) -> Ready:
+    _across_only(case)
     if case.dtype not in ("float32", "float16"):
         raise Unable("its LRN takes float32 and float16 only on the CPU")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # less of its start-up talk
