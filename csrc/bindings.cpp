@@ -315,6 +315,10 @@ NB_MODULE(_core, m) {
           "after"_a, "axes"_a, "fresh"_a = false, "threads"_a = 0);
     m.def("box_parameters", &box_parameters, "x"_a, "g"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a,
           "axes"_a, "threads"_a = 0);
+    m.def("forward_period", [](std::size_t item, double scale, double beta, double bias, std::int64_t before,
+                               std::int64_t after) {
+        return lrn::forward_period(item == 8 ? lrn::Type::f64 : lrn::Type::f32, {scale, beta, bias, before, after});
+    }, "item"_a, "scale"_a, "beta"_a, "bias"_a, "before"_a, "after"_a);
     m.def("xla_handler", [](const char* verb) { return nb::capsule(lrn::xla_handler(verb)); }, "verb"_a);
     m.def("isa_names", [] {
         nb::list names;

@@ -15,7 +15,7 @@
 namespace lrn {
 namespace {
 
-constexpr i64 group = 4, ends = group - 1;
+constexpr i64 ends = group - 1;
 static_assert(direct_width >= ends, "the core has at least one row");
 
 // ---- from D to results ---------------------------------------------------------------------------

@@ -54,6 +54,10 @@ bool jvp(const Problem&);
 bool parameters(const Problem&, ParameterGradients& total);
 bool vjp_parameters(const Problem&, ParameterGradients& total);  // both, for less than one after the other
 
+// Sums shared between channels begin anew every so many of them. A region that begins at a multiple
+// of it, and is longer than before + 1 and after + 1, gives forward the bits of the whole axis.
+std::int64_t forward_period(Type, const Coefficients&);
+
 // The instruction sets this build holds, and the one in use. choose_isa answers false for one
 // that this build or this processor does not have.
 int isa_count();

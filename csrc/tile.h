@@ -21,6 +21,10 @@ constexpr bool is_chain(Power power) {
     return power != Power::general && power != Power::steep && power != Power::any;
 }
 
+// Windows of up to `direct_width` channels are summed afresh for each channel. Wider ones share sums:
+// `group` neighbours at a time (grouped.hpp), or blocks as wide as the window (window.hpp).
+constexpr std::int64_t direct_width = 5, group = 4;
+
 struct Tile {
     Coefficients coefficients;  // before and after at most channels - 1
     Power power;

@@ -88,6 +88,11 @@ bool narrow_enough(const Coefficients& k, Power power, Type type) {
            (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
 }
 
+bool grouped_enough(const Coefficients& k, Power power, Type type) {
+    return power != Power::any && type != Type::f64 && k.before + k.after + 1 > direct_width &&
+           moderate(k.scale) && moderate(k.bias);
+}
+
 // Drops axes of one, joins those that lie behind each other in every operand, and moves the one
 // that supplies the pixels to the end.
 void arrange(const Problem& problem, Walk& walk) {
@@ -167,8 +172,7 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     tile.power = power_of(k.beta);
     tile.narrow = narrow_enough(k, tile.power, problem.type);
     tile.whole = !tile.narrow && k.before == problem.channels - 1 && k.after == k.before && k.before >= few_channels;
-    tile.grouped = !tile.narrow && !tile.whole && tile.power != Power::any && problem.type != Type::f64 &&
-                   k.before + k.after + 1 > 5 && moderate(k.scale) && moderate(k.bias);
+    tile.grouped = !tile.narrow && !tile.whole && grouped_enough(k, tile.power, problem.type);
     tile.channels = problem.channels;
     for (int o = 0; o < operands; ++o) {
         tile.data[o] = problem.data[o];
@@ -222,6 +226,14 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
 }
 
 }  // namespace
+
+i64 forward_period(Type type, const Coefficients& k) {
+    const i64 width = k.before + k.after + 1;
+    if (width <= direct_width) return 1;
+    if (!grouped_enough(k, power_of(k.beta), type)) return width;
+    const i64 blocks = (width - (group - 1)) / group;  // summed as a window over blocks
+    return blocks <= direct_width ? group : group * blocks;
+}
 
 bool forward(const Problem& problem) { return run(problem, &KernelTable::forward, nullptr); }
 bool vjp(const Problem& problem) { return run(problem, &KernelTable::vjp, nullptr); }

@@ -12,8 +12,6 @@
 namespace lrn {
 namespace {
 
-constexpr i64 direct_width = 5;
-
 // What a sum is carried in: a double for inputs of 32 bits or less, whose products it holds
 // exactly; two doubles, by error-free additions, for float64.
 struct Single {

@@ -273,3 +273,28 @@ def test_outputs_beyond_the_cache(axis: int) -> None:
         part = np.ascontiguousarray(x[:1, :, :7] if axis == 1 else x[:1, :7])
         expected = forward(part, spec=spec, axis=axis)
         assert same_bits(out[:1, :, :7] if axis == 1 else out[:1, :7], expected)
+
+
+@pytest.mark.parametrize("ends_", [(4, 4), (3, 2), (15, 15), (20, 11), (0, 63)])
+def test_a_region_that_begins_at_the_period_has_the_bits_of_the_whole_axis(ends_: Any) -> None:
+    """One square of 2**54 per window and a bias of -2**54: D is what the order of sums leaves."""
+    before, after = ends_
+    numbers = (1.0, 0.75, -(2.0**54), before, after)
+    period = _core.forward_period(4, *numbers)
+    x = np.ones((160, 200), np.float32)
+    place = np.random.default_rng(0).integers(0, 70, 200)
+    for channel in (place, place + 70):
+        x[channel, np.arange(200)] = 2.0**27
+
+    def results(first: int) -> Any:
+        part = np.ascontiguousarray(x[first:])
+        y = np.empty_like(part)
+        assert _core.forward(part, y, *numbers, 0)
+        return y[before:]
+
+    whole = results(0)
+    for first in range(period, 80, period):
+        np.testing.assert_array_equal(results(first), whole[first:])
+    others = [results(first) for first in range(1, 80) if first % period]
+    firsts = [first for first in range(1, 80) if first % period]
+    assert any((y != whole[f:]).any() for y, f in zip(others, firsts, strict=True))

@@ -7,6 +7,8 @@ import pytest
 from on_disk import stored, times
 
 from lrnorm import LRNSpec
+from lrnorm._fronts.core import core
+from lrnorm._fronts.numpy import region_for
 from lrnorm.files import chunked, zarr_store
 
 pytest.importorskip("zarr")
@@ -24,7 +26,7 @@ def test_every_file_is_in_one_piece(monkeypatch, x):
             monkeypatch.setattr(chunked, "LARGEST", largest)
             stored("x.zarr", x, chunks=chunks, overwrite=True)
             y = zarr_store.Stored(Path("x.zarr"))
-            pieces = chunked.pieces_of(y, (1,), LRNSpec(1, 1, 1, 2, 1))
+            pieces = chunked.pieces_of(y, y, (1,), LRNSpec(1, 1, 1, 2, 1))
             names = [name for piece in pieces for name, _ in piece.files]
             assert len(names) == len(set(names))
             assert set(names) == {n for n in times("x.zarr") if n != "zarr.json"}
@@ -32,17 +34,20 @@ def test_every_file_is_in_one_piece(monkeypatch, x):
                 assert all(piece.read[1] == slice(0, 12) for piece in pieces)
 
 
-@pytest.mark.parametrize("ends", [(1, 2), (0, 7), (9, 0), (50, 2), (2, 30), (None, 0)])
-def test_context_begins_with_a_block_of_the_core_and_is_no_shorter_than_the_window(ends):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("ends", [(1, 2), (0, 7), (9, 0), (50, 2), (2, 30), (None, 0), (15, 15)])
+def test_regions_begin_where_sums_of_the_core_do_and_are_longer_than_the_window(ends, dtype):
     """A sum in blocks that begin elsewhere is rounded otherwise, once in very many elements."""
-    spec = LRNSpec(0.3, 0.6, 1.1, *ends)
-    before, after = (min(end, 41) for end in spec.ends(41))
+    spec, dtype = LRNSpec(0.3, 0.6, 1.1, *ends), np.dtype(dtype)
+    before, after = (min(end, 40) for end in spec.ends(41))
+    period = core.forward_period(dtype.itemsize, 0.3, 0.6, 1.1, before, after)
     for start in range(0, 41, 3):
-        read = chunked._context(slice(start, min(start + 3, 41)), 41, before, after)
-        assert read.start % (before + after + 1) == 0
+        wanted = slice(start, min(start + 3, 41))
+        read = region_for(wanted, 41, spec, spec.ends(41), dtype)
+        assert read.start % period == 0
         assert read.start <= max(0, start - before)
         assert min(41, start + 3 + after) <= read.stop <= 41
-        assert read.stop - read.start >= max(before, after)
+        assert read.stop - read.start >= min(41, max(before, after) + 2)
 
 
 def test_chunks_too_large_for_a_piece_are_cut(monkeypatch, x):

@@ -219,6 +219,35 @@ def forward(
     return out  # type: ignore[no-any-return]
 
 
+def computing_dtype(x: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which the core computes a result of one dtype from an input of another."""
+    return _wider(_result_dtype(x), result)
+
+
+def region_for(
+    wanted: slice, size: int, spec: LRNSpec, ends: tuple[int, int], dtype: np.dtype[Any]
+) -> slice:
+    """The part of an axis of `size` entries to read for the results of `wanted`, to the same bits
+    as from the whole axis; `ends` are those of the window there, `dtype` is the computing type.
+
+    The core shares sums between neighbours, so the region begins where these sums begin anew. It is
+    longer than the window reaches, because the core cuts a window to the array that it gets.
+
+    >>> region_for(slice(17, 20), 64, LRNSpec(1, 0.5, 1, 2, 2), (2, 2), np.dtype("float32"))
+    slice(15, 22, None)
+    """
+    before, after = (min(end, size - 1) for end in ends)
+    width = before + after + 1
+    period = (
+        _core.forward_period(dtype.itemsize, spec.scale, spec.beta, spec.bias, before, after)
+        if spec.axes == 1
+        else width
+    )
+    reach = max(before, after) + 2
+    low = max(0, min(wanted.start - before, size - reach)) // period * period
+    return slice(low, min(size, max(wanted.stop + after, low + reach)))
+
+
 def _new_like(x: Array, dtype: np.dtype[Any] | None = None) -> tuple[Array, bool]:
     """An array to write into, in the memory order of x, and True where its memory is fresh."""
     dtype = dtype or x.dtype

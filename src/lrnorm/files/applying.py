@@ -334,7 +334,7 @@ def _apply_zarr(x: Source, dtype: np.dtype[Any], order: _Order) -> str:
     try:
         with atomic.storing(target), resume.unfinished(folder, work, make):
             y = zarr_store.Stored(folder, "r+")
-            pieces = resume.left_to_do(folder, chunked.pieces_of(y, axes, spec))
+            pieces = resume.left_to_do(folder, chunked.pieces_of(x, y, axes, spec))
             with closing(chunked.do(work, pieces)) as doing:  # a stop while the bar is drawn
                 for _ in _bar(doing, len(pieces), order.progress, target.name):
                     pass

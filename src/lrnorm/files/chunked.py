@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from lrnorm._fronts.core import core as _core
+from lrnorm._fronts.numpy import computing_dtype, region_for
 from lrnorm._function.functions import local_response_norm
 from lrnorm._spec.spec import LRNSpec, ends_along
 from lrnorm.files.atomic import storing
@@ -72,8 +73,8 @@ def release(x: Source) -> None:
         base.madvise(mmap.MADV_DONTNEED)
 
 
-def pieces_of(y: Stored, axes: Axes, spec: LRNSpec) -> list[Piece]:
-    """Every file of y once, in pieces of whole files."""
+def pieces_of(x: Source, y: Stored, axes: Axes, spec: LRNSpec) -> list[Piece]:
+    """Every file of y once, in pieces of whole files, and the regions of x to read for them."""
     steps = list(y.grid)
     for axis in axes:
         rest, unit = math.prod(steps) // steps[axis], y.grid[axis]
@@ -83,28 +84,16 @@ def pieces_of(y: Stored, axes: Axes, spec: LRNSpec) -> list[Piece]:
             steps[axis] = max(fitting, unit)
     cuts = [range(0, n, step) for n, step in zip(y.shape, steps, strict=True)]
     befores, afters = ends_along(spec, [y.shape[axis] for axis in axes])
+    dtype = computing_dtype(x.dtype, y.dtype)
     pieces = []
     for starts in itertools.product(*cuts):
         ends = zip(starts, steps, y.shape, strict=True)
         region = tuple(slice(start, min(start + step, n)) for start, step, n in ends)
         read = list(region)
         for axis, before, after in zip(axes, befores, afters, strict=True):
-            read[axis] = _context(region[axis], y.shape[axis], before, after)
+            read[axis] = region_for(region[axis], y.shape[axis], spec, (before, after), dtype)
         pieces.append(Piece(tuple(read), tuple(y.files(region))))
     return pieces
-
-
-def _context(wanted: slice, channels: int, before: int, after: int) -> slice:
-    """The channels to read for the results of some, to the same bits as from all.
-
-    The core sums wide windows in blocks as wide as the window, from the first channel on, so the
-    region begins with a block. It is also not shorter than either end of the window, which the
-    core would cut to it. For before = after = 2 and channels 17 … 19 wanted of 64 it is 15 … 21.
-    """
-    before, after = min(before, channels), min(after, channels)
-    width, reach = before + after + 1, max(before, after)
-    low = max(0, min(wanted.start - before, channels - reach)) // width * width
-    return slice(low, min(channels, max(wanted.stop + after, low + reach)))
 
 
 # Working
