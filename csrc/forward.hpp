@@ -101,12 +101,12 @@ public:
     void place(Arena& arena) {
         x.place(arena);
         y.place(arena);
-        zeros = arena.take<float>(length_of_zeros());
+        zeros = arena.take<float>(round_up(tile.pixels, float_lanes));
     }
 
     void run() {
         const Coefficients& k = tile.coefficients;
-        std::memset(zeros, 0, std::size_t(length_of_zeros()) * sizeof(float));
+        std::memset(zeros, 0, std::size_t(tile.pixels) * sizeof(float));
         bool around_cache = false;
         NarrowRow<S> compute = narrow_row_for<S, false>(tile.power);
         if constexpr (sizeof(S) == 4) {
@@ -127,14 +127,11 @@ public:
             if (n <= short_row && x.in_place() && y.in_place() && c >= k.before && j < tile.channels - 2) {
                 // Rows this short are over before the next one's numbers are set up.
                 run = {tile.channels - 1 - j, tile.channel_stride[X], tile.channel_stride[out], window};
-                if (run.step == tile.pixels && run.step_out == tile.pixels) {
+                j += run.count - 1;
+                if (window == direct_width && run.step == n && run.step_out == n) {
                     // They lie behind each other, as the rows of their windows do: one long row.
-                    const i64 joined = least(run.count, longest_joined / n);
-                    n *= joined;
-                    j += joined - 1;
+                    n *= run.count;
                     run.count = 1;
-                } else {
-                    j += run.count - 1;
                 }
             }
             // The row function writes around the cache by itself.
@@ -144,9 +141,7 @@ public:
     }
 
 private:
-    static constexpr i64 short_row = 128, longest_joined = 2048;
-
-    i64 length_of_zeros() const { return round_up(tile.pixels <= short_row ? longest_joined : tile.pixels, float_lanes); }
+    static constexpr i64 short_row = 128;
 
     const Tile& tile;
     const Numbers numbers;

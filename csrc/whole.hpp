@@ -282,7 +282,7 @@ private:
         const vf factors = load(narrow_factor + i);
         const Doubles x = widen(v);
         const vf better = narrow(Doubles{x.low * load(factor + i), x.high * load(factor + i + double_lanes)});
-        return (factors >= 1 / float_reach) & (factors <= float_reach) ? v * factors : better;
+        return ((factors >= 1 / float_reach) & (factors <= float_reach)) ? v * factors : better;
     }
 
     void put_lines() {
