@@ -100,9 +100,9 @@ def same_shape(own: Shape | None, inputs: Shapes, outputs: Shapes) -> tuple[Shap
 
 # Package of a class or a function → where the rules for it stand.
 _RULES_ELSEWHERE = {
-    "torch": "lrnorm.net.torch_nodes",
-    "jax": "lrnorm.net.jax_nodes",
-    "jaxlib": "lrnorm.net.jax_nodes",
+    "torch": "lrnorm.net.torch_modules",
+    "jax": "lrnorm.net.jax_functions",
+    "jaxlib": "lrnorm.net.jax_functions",
 }
 
 

@@ -21,7 +21,7 @@ from lrnorm.torch.modules import LocalResponseNorm, LocalResponseNormalizationLa
 from lrnorm.torch.replacement import find, patched, replace
 
 if TYPE_CHECKING:
-    from lrnorm.net.torch_nodes import as_module as as_module
+    from lrnorm.net.torch_modules import as_module as as_module
 
 __all__ = [
     "LocalResponseNorm",
@@ -36,7 +36,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "as_module":  # nets stand on this module, so it is imported when it is asked for
-        from lrnorm.net.torch_nodes import as_module
+        from lrnorm.net.torch_modules import as_module
 
         return as_module
     raise AttributeError(f"module 'lrnorm.torch' has no attribute {name!r}")
