@@ -63,6 +63,8 @@ ROUNDS ?= 15
 
 bench: .venv-rivals/lrnorm.stamp
 	.venv-rivals/bin/python benchmarks/evidence.py --rounds $(ROUNDS)
+	.venv-rivals/bin/python benchmarks/run.py --suite promises --rounds $(ROUNDS)
+	.venv-rivals/bin/python benchmarks/whole_axis.py
 	.venv-rivals/bin/python benchmarks/page.py
 
 .venv-rivals/bin/python:

@@ -21,7 +21,8 @@ from lrnorm.cli.measuring import COPY, OURS_ALLOCATING
 from lrnorm.cli.rivals import RIVALS
 
 ROOT = Path(__file__).resolve().parents[1]
-CSV = ROOT / "benchmarks" / "results" / "sweeps.csv"
+RESULTS = ROOT / "benchmarks" / "results"
+CSV = RESULTS / "sweeps.csv"
 
 NO_REASON = "**no reason found yet**"
 
@@ -256,6 +257,25 @@ def closest_text(points: Sequence[Point]) -> str:
     return said + f"The closest is {name}, at {figures.times(ratio)} times our time ({point})."
 
 
+# Head of a section → the file in results/ that holds its table; of several, the newest.
+TABLES = {
+    "## Whole-axis windows beside PyTorch\n\nA window that holds the whole axis is the RMS norm "
+    "without gain (scale 1/N, beta 1/2, bias eps) and the L2 norm (scale 1, beta 1/2, bias 0). "
+    "`python benchmarks/whole_axis.py` measures it.": "whole_axis*.md",
+    "## Promises\n\nEach row is a ratio of two times of one run. `python benchmarks/run.py --suite "
+    "promises` measures them again.": "promises-*.md",
+}
+
+
+def tables_text(folder: Path = RESULTS) -> str:
+    """The sections whose tables other scripts have measured, each with its own machine and date."""
+    sections = []
+    for head, pattern in TABLES.items():
+        if files := sorted(folder.glob(pattern)):
+            sections.append(f"\n{head}\n\n{files[-1].read_text(encoding='utf-8').strip()}\n")
+    return "".join(sections)
+
+
 def page_text(points: Sequence[Point], csv: str) -> str:
     """The whole page."""
     layer = [point for point in points if is_of_layer(point)]
@@ -289,7 +309,7 @@ def page_text(points: Sequence[Point], csv: str) -> str:
             text += f"\n{sweep_text(sweep, layer, missed)}\n"
     if nets:
         text += f"\n{nets_text(nets)}\n"
-    return text + FOOT
+    return text + tables_text() + FOOT
 
 
 def main() -> None:

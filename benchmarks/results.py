@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promises import Bounded
+from promised import Bounded
 from sweeps import NAMES
 
 from lrnorm.cli.measuring import COPY, OURS, OURS_ALLOCATING

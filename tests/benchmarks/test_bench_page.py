@@ -386,3 +386,11 @@ def test_a_part_is_measured_into_its_file(monkeypatch, tmp_path, capsys):
     (point,) = results.read(path)
     assert point.sweeps == ["tiny"]
     assert "1 rows in" in capsys.readouterr().out
+
+
+def test_the_page_takes_the_newest_table_of_other_scripts(tmp_path: Path) -> None:
+    for name in ("promises-2026-01-02.md", "promises-2026-03-04.md", "whole_axis.md"):
+        (tmp_path / name).write_text(f"| {name} |\n")
+    text = page.tables_text(tmp_path)
+    assert "## Promises" in text and "## Whole-axis windows" in text
+    assert "| promises-2026-03-04.md |" in text and "2026-01-02" not in text
