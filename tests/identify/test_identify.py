@@ -36,6 +36,11 @@ def test_convention_is_found(name):
     check(name, random_words(name, rng, 4), "float32")
 
 
+def test_a_beta_that_float32_rounds_is_within_the_uncertainty_of_the_scale():
+    words = {"depth_radius": 12, "alpha": 4.7, "beta": 0.251, "bias": 7.0}
+    check("mindspore", words, "float32")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_convention_is_found_for_200_parameter_sets(name):

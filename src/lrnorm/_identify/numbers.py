@@ -142,7 +142,13 @@ def as_decimals(
         # The callable's own beta is rounded to its type, which the logarithm of D multiplies.
         logarithm = float(np.sqrt(np.mean(np.log(np.abs(energy)).astype(np.float64) ** 2)))
         if error <= 1.5 * whole.rest + eps * (1 + abs(values["beta"]) * (1 + logarithm)):
-            return values, whole.uncertainty, error
+            # That rounding moves the scale and the bias that fit the decimal of beta.
+            moved = eps / 2 * logarithm
+            uncertainty = {
+                name: spread + (0 if name == "beta" else moved * abs(values[name]))
+                for name, spread in whole.uncertainty.items()
+            }
+            return values, uncertainty, error
     return whole.values, whole.uncertainty, whole.rest
 
 
