@@ -397,6 +397,13 @@ def _cached(alpha: Any, beta: Any, bias: Any, channel_window_size: Any, *ends: A
     return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size)
 
 
+@functools.lru_cache(maxsize=256, typed=True)
+def _cached_box(axes: int, alpha: Any, beta: Any, bias: Any, size: Any, *sizes: Any) -> LRNSpec:
+    if any(isinstance(each, (tuple, list)) for each in sizes):
+        raise TypeError("the numbers of a pair are not told apart by their types")
+    return LRNSpec.from_keywords(alpha, beta, bias, list(sizes) if sizes else size, axes)
+
+
 def spec_from_keywords(
     alpha: Any, beta: Any, bias: Any, channel_window_size: Any, axis: Any = None
 ) -> LRNSpec:
@@ -404,7 +411,12 @@ def spec_from_keywords(
     look-up."""
     if axis is not None and isinstance(axis, (tuple, list)):
         axes = count_axes(axis)
-        return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size, axes)
+        try:
+            if isinstance(channel_window_size, (tuple, list)):
+                return _cached_box(axes, alpha, beta, bias, None, *channel_window_size)
+            return _cached_box(axes, alpha, beta, bias, channel_window_size)
+        except TypeError:
+            return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size, axes)
     try:
         if not isinstance(channel_window_size, tuple):
             return _cached(alpha, beta, bias, channel_window_size)
