@@ -72,8 +72,8 @@ def test_values_of_any_size(dtype: str, device: str, spec: LRNSpec) -> None:
     if device == "no_float64" and not 1e-45 < spec.scale + (spec.scale == 0) < 3e38:
         with refusal(
             ParameterError,
-            "scale must be 0 or a number that float32 can hold where the device has no float64, "
-            f"got {spec.scale!r} on {x.device}. Move x to another device.",
+            f"scale must be 0 or a number that float32 can hold, as {x.device} has no float64, "
+            f"got {spec.scale!r}. Move x to another device.",
         ):
             forward(x, spec=spec, axis=0)
         return

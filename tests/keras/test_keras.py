@@ -417,7 +417,7 @@ def test_all_of_this_on_jax() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-4000:]
-    assert re.search(r"[5-9]\d passed, 1 skipped", done.stdout)
+    assert re.search(r"[5-9]\d passed, \d skipped", done.stdout)
 
 
 def test_the_layer_is_reached_from_the_package() -> None:

@@ -319,8 +319,10 @@ def test_a_tensor_of_one_number_is_told_where_it_may_go(framework):
 def test_the_cache_of_boxes_tells_types_apart():
     numbers = (1e-4, 0.75, 1.0)
     spec = spec_from_keywords(*numbers, [1, 2], (0, 1))
-    assert spec_from_keywords(*numbers, (1, 2), [0, 1]) is spec
+    assert spec_from_keywords(*numbers, [1, 2], [0, 1]) is spec
     assert spec.before == (1, 2)
+    pair = spec_from_keywords(*numbers, (1, 2), (0, 1))  # for each axis
+    assert (pair.before, pair.after) == ((1, 1), (2, 2))
     assert spec_from_keywords(*numbers, [(1, 0), 2], (0, 1)).after == (0, 2)
     for size in ([1.0, 2], [True, 2], [(1.0, 0), 2]):
         with pytest.raises(LRNormError):

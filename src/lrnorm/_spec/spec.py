@@ -398,10 +398,11 @@ def _cached(alpha: Any, beta: Any, bias: Any, channel_window_size: Any, *ends: A
 
 
 @functools.lru_cache(maxsize=256, typed=True)
-def _cached_box(axes: int, alpha: Any, beta: Any, bias: Any, size: Any, *sizes: Any) -> LRNSpec:
+def _cached_box(axes: int, alpha: Any, beta: Any, bias: Any, kind: Any, *sizes: Any) -> LRNSpec:
     if any(isinstance(each, (tuple, list)) for each in sizes):
         raise TypeError("the numbers of a pair are not told apart by their types")
-    return LRNSpec.from_keywords(alpha, beta, bias, list(sizes) if sizes else size, axes)
+    # A list holds a window for each axis, a tuple is one pair for all of them.
+    return LRNSpec.from_keywords(alpha, beta, bias, sizes[0] if kind is None else kind(sizes), axes)
 
 
 def spec_from_keywords(
@@ -413,8 +414,9 @@ def spec_from_keywords(
         axes = count_axes(axis)
         try:
             if isinstance(channel_window_size, (tuple, list)):
-                return _cached_box(axes, alpha, beta, bias, None, *channel_window_size)
-            return _cached_box(axes, alpha, beta, bias, channel_window_size)
+                kind = type(channel_window_size)
+                return _cached_box(axes, alpha, beta, bias, kind, *channel_window_size)
+            return _cached_box(axes, alpha, beta, bias, None, channel_window_size)
         except TypeError:
             return LRNSpec.from_keywords(alpha, beta, bias, channel_window_size, axes)
     try:
