@@ -154,6 +154,7 @@ test("sliders redraw, and a link holds the numbers", async () => {
   await shot(page, "explore");
   const other = await browser.newPage({ viewport: { width: 360, height: 740 }, colorScheme: "dark" });
   await open(other, "#scale=0.5&beta=0.75&bias=2&before=0&after=end");
+  await other.waitForFunction(() => document.querySelector("#explore-formula").textContent !== "");
   assert.match(await other.textContent("#explore-formula"), /2 \+ 0\.5 · Σ x\[j\]²\)\^-0\.75, {2}j = c … N-1/);
   const wider = await other.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
   assert.equal(wider, false, "the page is wider than a small screen");
