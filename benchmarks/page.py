@@ -263,7 +263,9 @@ TABLES = {
     "without gain (scale 1/N, beta 1/2, bias eps) and the L2 norm (scale 1, beta 1/2, bias 0). "
     "`python benchmarks/whole_axis.py` measures it.": "whole_axis*.md",
     "## Promises\n\nEach row is a ratio of two times of one run. `python benchmarks/run.py --suite "
-    "promises` measures them again.": "promises-*.md",
+    "promises` measures them again; [Design](design.md) says why rows miss their bounds.": (
+        "promises-*.md"
+    ),
 }
 
 
