@@ -12,6 +12,7 @@ import exact
 import ml_dtypes
 import numpy as np
 import pytest
+from whole_range import ends, forward_bound, same_bits
 
 import lrnorm
 from lrnorm import LRNSpec, _core
@@ -24,18 +25,6 @@ ALL_POWERS = [0.25, 0.5, 0.6, 0.75, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.9, 3.0, 4.
 pytestmark = pytest.mark.usefixtures("isa")
 
 
-def bound(dtype: np.dtype[Any], beta: float) -> float:
-    return 1 if dtype.itemsize == 2 else max(4, 3 + 2 * abs(beta))
-
-
-def ends(width: int) -> tuple[int, int]:
-    return width // 2, (width - 1) // 2
-
-
-def same_bits(a: Any, b: Any) -> bool:
-    return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
-
-
 def check(x: Any, g: Any, spec: LRNSpec, layout: str = "first", verbs: Any = DERIVATIVES) -> None:
     """Forward and derivatives of a (channels, pixels) array, against long double."""
     axis = 0
@@ -44,7 +33,7 @@ def check(x: Any, g: Any, spec: LRNSpec, layout: str = "first", verbs: Any = DER
         a, b, axis = np.ascontiguousarray(x.T), np.ascontiguousarray(g.T), 1
     y = np.moveaxis(forward(a, spec=spec, axis=axis), axis, 0)
     worst = exact.worst_ulp(y, exact.forward(x, spec))
-    assert worst <= bound(x.dtype, spec.beta), ("forward", spec, x.shape)
+    assert worst <= forward_bound(x.dtype, spec.beta), ("forward", spec, x.shape)
     for verb in verbs:
         true, size = getattr(exact, verb)(x, g, spec)
         result = np.moveaxis(DERIVATIVES[verb](a, b, spec=spec, axis=axis), axis, 0)
@@ -159,7 +148,7 @@ def test_rare_values_beside_ordinary_ones(dtype: Any, beta: float, ends_: Any) -
             if bias == 0:
                 assert np.isnan(result[:, 64].astype(float)).all()
             kept = np.arange(64 if bias == 0 else 65)
-            limit = bound(dtype, beta) if verb == "forward" else 8
+            limit = forward_bound(dtype, beta) if verb == "forward" else 8
             worst = exact.worst_ulp(
                 result[:, kept], true[:, kept], None if size is None else size[:, kept]
             )
@@ -228,34 +217,6 @@ def test_short_rows_have_the_bits_of_long_ones(dtype: Any, ends_: Any, size: int
     rows = np.ascontiguousarray(np.moveaxis(x, 1, 0).reshape(14, -1))
     joined = forward(np.tile(rows, (1, 40)), spec=spec, axis=0)[:, : rows.shape[1]]
     assert same_bits(np.moveaxis(alone, 1, 0).reshape(14, -1), joined)
-
-
-@pytest.mark.parametrize("verb", ["forward", "vjp", "jvp"])
-@pytest.mark.parametrize("axis", [1, 3])
-def test_bits_of_a_whole_axis_do_not_depend_on_threads_or_batch(
-    dtype: Any, axis: int, verb: str
-) -> None:
-    shape = (6, 33, 21, 29) if axis == 1 else (6, 21, 29, 33)
-    x, g = pair(shape, dtype)
-    x[2] *= dtype.type(1000)
-    spec = LRNSpec(0.3, 0.6, 0.9, None, None)
-
-    def run(a: Any, b: Any) -> Any:
-        if verb == "forward":
-            return forward(a, spec=spec, axis=axis)
-        return DERIVATIVES[verb](a, b, spec=spec, axis=axis)
-
-    threads = _core.thread_count()
-    try:
-        results = []
-        for count in (1, 2, 7):
-            lrnorm.set_num_threads(count)
-            results.append(run(x, g))
-        assert all(same_bits(results[0], other) for other in results[1:])
-        for i in range(len(x)):
-            assert same_bits(run(x[i : i + 1], g[i : i + 1])[0], results[0][i])
-    finally:
-        lrnorm.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("axis", [1, 3])

@@ -39,3 +39,7 @@ def ends(width: int) -> tuple[int, int]:
 def forward_bound(dtype: np.dtype[Any], beta: float) -> float:
     """The promise, in units in the last place of the exact result."""
     return 1 if dtype.itemsize == 2 else max(4, 3 + 2 * abs(beta))
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
