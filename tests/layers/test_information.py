@@ -23,7 +23,7 @@ from lrnorm import (
     options,
 )
 from lrnorm import LocalResponseNormalizationLayer as Layer
-from lrnorm._layers.facts import Facts, Graph, Leaf, Link
+from lrnorm._layers.structure import Graph, Leaf, Link, Structure
 from lrnorm._report.information import readable_size
 
 LAYER = Layer(alpha=0.9, beta=0.7, bias=1.1, input=(5, None, 1))
@@ -66,10 +66,10 @@ class Pair:
         self.forwards, self.port = forwards, port
         self.weight, self.bias = np.ones(shape, np.float32), np.ones(70)
 
-    def _facts(self):
+    def _structure(self):
         a, b = self.names
-        first = LAYER.replace(channel_window_size=self.window)._facts().leaves[()]
-        return Facts(
+        first = LAYER.replace(channel_window_size=self.window)._structure().leaves[()]
+        return Structure(
             type="Pair",
             expression="Pair()",
             leaves={(a,): first, (b,): Leaf(abs, "function", {"name": "abs"})},
@@ -203,7 +203,7 @@ def test_topology_hash_is_the_same_in_every_process():
 
 
 def test_the_name_on_the_package_stays_the_function():
-    code = "import lrnorm._report.information; from lrnorm._layers.facts import Facts; "
+    code = "import lrnorm._report.information; from lrnorm._layers.structure import Structure; "
     assert run(code + "print(lrnorm.information([]))") == "[]"
 
 

@@ -79,7 +79,7 @@ def test_inserting_into_a_graph():
         graph.insert("sub", "n", C)
 
 
-def test_a_graph_in_a_chain_is_laid_open_as_a_graph():
+def test_a_graph_in_a_chain_is_flattened_as_a_graph():
     nested = NetChain({"g": GRAPH, "end": NetChain({"c": C})})
     flat = nested.flatten()
     assert list(flat.layers) == ["g/a", "g/b", "g/sub", "g/tanh", "end/c"]

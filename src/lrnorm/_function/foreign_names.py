@@ -6,6 +6,7 @@ in words of its own, as keywords, as options or as PyTorch's keywords.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -125,3 +126,12 @@ def _as_keywords(found: Translation, value: Any) -> str:
         "dim": f", or lrnorm.xarray.local_response_norm(x, dim={value!r})",
     }
     return f"{found.word} is {found.meaning}: here {here}{elsewhere.get(found.word, '')}"
+
+
+def snake_case(name: str) -> str:
+    """Wolfram's spelling as Python's.
+
+    >>> snake_case("ArraysTotalByteCount")
+    'arrays_total_byte_count'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

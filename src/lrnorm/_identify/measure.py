@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lrnorm._identify import exact, independence, law, numbers, window
+from lrnorm._identify import exact, fitting, independence, single_channel, window
 from lrnorm._identify.found import Identification, Remark
-from lrnorm._identify.law import Law
 from lrnorm._identify.remarks import remarks
+from lrnorm._identify.single_channel import Estimate
 from lrnorm._identify.subject import Array, Subject
 from lrnorm._spec.errors import IdentificationError, ParameterError, ShapeError
 from lrnorm._spec.spec import LRNSpec, is_integer
@@ -78,15 +78,15 @@ def identify(
     shape, axis = _shape(channels, axis, ndim, shape)
     subject = Subject(f, shape, axis, dtype)
     independence.check(subject)
-    found = law.measure(subject)
+    found = single_channel.measure(subject)
     if found.is_constant:
         return _constant(subject, found)
     before, after = window.measure(subject, found)
     open_spec = LRNSpec(found.scale, found.beta, found.bias, before, after)
-    data = numbers.observe(
+    data = fitting.observe(
         subject, _columns(subject, found, open_spec, 1e-2, 1e3, 6000, 1), open_spec
     )
-    values, uncertainty, rest = numbers.as_decimals(
+    values, uncertainty, rest = fitting.as_decimals(
         data, found, (before, after), subject.channels, subject.precision.eps
     )
     spec = LRNSpec(**values, before=before, after=after)
@@ -121,18 +121,24 @@ def _shape(
 
 
 def _columns(
-    subject: Subject, found: Law, spec: LRNSpec, low: float, high: float, values: int, seed: int
+    subject: Subject,
+    found: Estimate,
+    spec: LRNSpec,
+    low: float,
+    high: float,
+    values: int,
+    seed: int,
 ) -> Array:
     """Random columns that fill whole arrays, about so many values, in at most twenty calls."""
     limit = 20 if subject.columns > 1 else values // 300  # one column a call: 20, 10 and 5 calls
     calls = min(limit, max(1, round(values / (subject.channels * subject.columns))))
-    return numbers.random_columns(
+    return fitting.random_columns(
         found, spec, subject.channels, calls * subject.columns, low, high, seed
     )
 
 
 def _verified(
-    subject: Subject, found: Law, spec: LRNSpec, uncertainty: dict[str, float], rest: float
+    subject: Subject, found: Estimate, spec: LRNSpec, uncertainty: dict[str, float], rest: float
 ) -> Identification:
     """The answer, once fresh random values agree with the exact formula."""
     precision = subject.precision
@@ -160,7 +166,7 @@ def _verified(
         raise IdentificationError("a channel that is 0 does not stay 0", "not_odd")
     max_ulp = float(ulp.max())
     typical = precision.rounded(
-        numbers.random_columns(found, spec, subject.channels, subject.columns, 0.5, 2.0, 14)
+        fitting.random_columns(found, spec, subject.channels, subject.columns, 0.5, 2.0, 14)
     )
     said = tuple(remarks(subject, found, spec, typical, tolerance, max_ulp))
     return Identification(
@@ -176,7 +182,7 @@ def _verified(
     )
 
 
-def _constant(subject: Subject, found: Law) -> Identification:
+def _constant(subject: Subject, found: Estimate) -> Identification:
     """A constant factor: beta or scale is 0. Nothing can be said of a window that has no effect."""
     rng = np.random.default_rng(15)
     x = rng.standard_normal((subject.columns, subject.channels))
@@ -188,7 +194,7 @@ def _constant(subject: Subject, found: Law) -> Identification:
     with np.errstate(all="ignore"):
         factor = float(np.median(x / y))
     uncertainty = 2 * subject.precision.eps * abs(factor)
-    factor, _ = numbers.shortest(factor, uncertainty)
+    factor, _ = fitting.shortest(factor, uncertainty)
     right = x / factor
     error = np.abs(y - right) / np.abs(right)
     if not error.max() <= 64 * subject.precision.eps:

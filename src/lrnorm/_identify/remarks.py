@@ -9,7 +9,7 @@ import numpy as np
 
 from lrnorm._identify import exact
 from lrnorm._identify.found import Remark
-from lrnorm._identify.law import Law
+from lrnorm._identify.single_channel import Estimate
 from lrnorm._identify.subject import Array, Subject
 from lrnorm._spec.spec import LRNSpec
 
@@ -18,13 +18,18 @@ BIAS_NAMES = ("bias", "k", "knorm", "kappa", "lrnK", "K")
 
 
 def remarks(
-    subject: Subject, law: Law, spec: LRNSpec, typical: Array, tolerance: float, max_ulp: float
+    subject: Subject,
+    estimate: Estimate,
+    spec: LRNSpec,
+    typical: Array,
+    tolerance: float,
+    max_ulp: float,
 ) -> Iterator[Remark]:
     """All remarks about a callable that was verified to compute `spec`. `typical` holds ordinary
     columns, as many as one array has."""
     yield from _leaks(subject, spec, typical, tolerance)
     yield from _overflows(subject, spec)
-    yield from _running_sum(subject, law, spec, typical, tolerance)
+    yield from _running_sum(subject, estimate, spec, typical, tolerance)
     yield from _low_precision(subject, spec, max_ulp)
     yield from _ignores_bias(subject.f, spec)
 
@@ -81,10 +86,10 @@ def _overflows(subject: Subject, spec: LRNSpec) -> Iterator[Remark]:
 
 
 def _running_sum(
-    subject: Subject, law: Law, spec: LRNSpec, typical: Array, tolerance: float
+    subject: Subject, estimate: Estimate, spec: LRNSpec, typical: Array, tolerance: float
 ) -> Iterator[Remark]:
     size = float(np.median(np.abs(typical)))
-    peak = min(100 * size / np.sqrt(subject.precision.eps), law.high / 4)
+    peak = min(100 * size / np.sqrt(subject.precision.eps), estimate.high / 4)
     x = typical.copy()
     channel = subject.channels // 4
     x[:, channel] = subject.precision.rounded(np.full(subject.columns, peak))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrnorm._identify.law import Law, ordinary
+from lrnorm._identify.single_channel import Estimate, ordinary
 from lrnorm._identify.subject import Array, Subject
 from lrnorm._spec.errors import IdentificationError
 
 BUMP = 10.0
 
 
-def measure(subject: Subject, law: Law) -> tuple[int | None, int | None]:
+def measure(subject: Subject, estimate: Estimate) -> tuple[int | None, int | None]:
     """(before, after), None for an end that the axis is too short to show.
 
     Every channel has one size, of either sign, and one of them is ten times as large: how the
     sum of squares of each channel grows then says how much that one counts there.
     """
-    weights = _weights(subject, law)
-    tolerance = min(0.25, max(1e-9, 16 * law.noise / abs(law.beta) * (2 + subject.channels / 99)))
+    weights = _weights(subject, estimate)
+    tolerance = min(
+        0.25, max(1e-9, 16 * estimate.noise / abs(estimate.beta) * (2 + subject.channels / 99))
+    )
     inside = weights > 0.5 * weights.max(axis=1, keepdims=True)
     reach = np.arange(subject.channels)[None] - np.arange(subject.channels)[:, None]
     means = np.array([row[mask].mean() for row, mask in zip(weights, inside, strict=True)])
@@ -46,11 +48,11 @@ def measure(subject: Subject, law: Law) -> tuple[int | None, int | None]:
     return (None if before >= last else before), (None if after >= last else after)
 
 
-def _weights(subject: Subject, law: Law) -> Array:
+def _weights(subject: Subject, estimate: Estimate) -> Array:
     """Row c: how much each channel counts for channel c, as a multiple of `scale`."""
     channels = subject.channels
     signs = np.random.default_rng(3).choice([-1.0, 1.0], channels)
-    base = _base(law, channels)
+    base = _base(estimate, channels)
     columns = np.tile(signs * base, (channels + 1, 1))
     columns[np.arange(channels) + 1, np.arange(channels)] *= BUMP
     columns = subject.precision.rounded(columns)
@@ -61,23 +63,25 @@ def _weights(subject: Subject, law: Law) -> Array:
             "unequal_weights",
         )
     with np.errstate(all="ignore"):
-        energy = np.sign(law.bias + law.scale * base**2) * (columns / y) ** (1 / law.beta)
+        energy = np.sign(estimate.bias + estimate.scale * base**2) * (columns / y) ** (
+            1 / estimate.beta
+        )
     grown: Array = (energy[1:] - energy[0]).T
-    grown /= law.scale * (BUMP**2 - 1) * base**2
+    grown /= estimate.scale * (BUMP**2 - 1) * base**2
     return grown
 
 
-def _base(law: Law, channels: int) -> float:
+def _base(estimate: Estimate, channels: int) -> float:
     """A size at which the sum of squares neither vanishes beside the bias nor drowns it."""
-    if law.bias == 0:
-        base = 1 / np.sqrt(abs(law.scale))
-    elif law.bias * law.scale > 0:
-        base = np.sqrt(0.1 * law.bias / law.scale)
-    elif law.scale < 0:
-        base = np.sqrt(0.3 * law.bias / -law.scale / (BUMP**2 + channels))
+    if estimate.bias == 0:
+        base = 1 / np.sqrt(abs(estimate.scale))
+    elif estimate.bias * estimate.scale > 0:
+        base = np.sqrt(0.1 * estimate.bias / estimate.scale)
+    elif estimate.scale < 0:
+        base = np.sqrt(0.3 * estimate.bias / -estimate.scale / (BUMP**2 + channels))
     else:
-        base = np.sqrt(4 * -law.bias / law.scale)
-    return float(np.clip(base, law.low, law.high / (2 * np.sqrt(BUMP**2 + channels))))
+        base = np.sqrt(4 * -estimate.bias / estimate.scale)
+    return float(np.clip(base, estimate.low, estimate.high / (2 * np.sqrt(BUMP**2 + channels))))
 
 
 def _unequal(weights: Array) -> str:

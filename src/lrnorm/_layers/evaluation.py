@@ -15,8 +15,8 @@ import numpy as np
 from lrnorm._function.dispatch import Front, front_of
 from lrnorm._function.lists import array_of_lists
 from lrnorm._layers.devices import gpu_number
-from lrnorm._layers.facts import Shape, contradict
 from lrnorm._layers.options import PRECISIONS, check_evaluation
+from lrnorm._layers.shapes import Shape, contradict
 from lrnorm._spec.errors import LRNormError, ParameterError, ShapeError
 
 GRADIENT, TANGENT = "the gradient at ", "the tangent at "

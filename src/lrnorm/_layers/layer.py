@@ -14,8 +14,10 @@ from typing import Any, Self
 from lrnorm._function.dispatch import Front
 from lrnorm._layers.devices import on_gpu
 from lrnorm._layers.evaluation import GRADIENT, TANGENT, Evaluated, Operand, Run
-from lrnorm._layers.facts import Facts, Frozen, Leaf, Link, Shape, contradict, merged, sizes_of
+from lrnorm._layers.frozen import Frozen
 from lrnorm._layers.options import EVALUATION_OPTIONS, explain_option
+from lrnorm._layers.shapes import Shape, contradict, merged, sizes_of
+from lrnorm._layers.structure import Leaf, Link, Structure
 from lrnorm._layers.tables import Tabled
 from lrnorm._spec.errors import ShapeError
 from lrnorm._spec.spec import LRNSpec, spec_from_keywords, window_ends
@@ -204,14 +206,14 @@ input=(5, 1, 1))
         """Name → shape of each port, None for an unknown size; "Input" first."""
         return self.inputs | self.outputs
 
-    def _facts(self) -> Facts:
+    def _structure(self) -> Structure:
         name = type(self).__name__
         # Adding 0.0 makes -0.0, which is equal to 0.0, the same text.
         numbers: dict[str, Any] = {n: getattr(self, n) + 0.0 for n in ("alpha", "beta", "bias")}
         numbers["channel_window_size"] = [self.spec.before, self.spec.after]
         if self.input is None:
             numbers["axis"] = self._axis
-        return Facts(
+        return Structure(
             type=name,
             expression=repr(self),
             leaves={(): Leaf(self, name, numbers)},

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lrnorm._function.foreign_names import explain_foreign, unknown_parameter
+from lrnorm._function.foreign_names import explain_foreign, snake_case, unknown_parameter
 from lrnorm._layers.devices import gpu_number
-from lrnorm._layers.facts import snake_case
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import is_integer
 

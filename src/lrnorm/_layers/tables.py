@@ -7,7 +7,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from lrnorm._layers.facts import Facts, Path, Shape, shape_text, snake_case
+from lrnorm._function.foreign_names import snake_case
+from lrnorm._layers.shapes import Shape, shape_text
+from lrnorm._layers.structure import Path, Structure
 
 
 class Table(NamedTuple):
@@ -43,11 +45,11 @@ class Table(NamedTuple):
 class Tabled:
     """Base class of layers and nets, which notebooks show as a table."""
 
-    def _facts(self) -> Facts:
+    def _structure(self) -> Structure:
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
-        return table_of(self._facts())._repr_html_()
+        return table_of(self._structure())._repr_html_()
 
 
 class Report(Mapping[str, Any]):
@@ -98,10 +100,10 @@ def ports_text(ports: Mapping[str, Shape | None]) -> str:
     return ", ".join(f"{name}: {shape_text(shape)}" for name, shape in ports.items())
 
 
-def table_of(facts: Facts) -> Table:
+def table_of(structure: Structure) -> Table:
     """Every layer that holds no others: its name, type, the shape it gives, its arrays."""
-    gives = {link.source: shape_text(link.shape) for link in reversed(facts.links)}
-    arrays = {path: _count_of(facts.arrays, path) for path in facts.leaves}
+    gives = {link.source: shape_text(link.shape) for link in reversed(structure.links)}
+    arrays = {path: _count_of(structure.arrays, path) for path in structure.leaves}
     lines = tuple(
         (
             " / ".join(map(str, path)),
@@ -109,11 +111,12 @@ def table_of(facts: Facts) -> Table:
             gives.get(path, "?"),
             f"{arrays[path]:,}" if arrays[path] else "",
         )
-        for path, leaf in facts.leaves.items()
+        for path, leaf in structure.leaves.items()
     )
-    count, total = len(facts.leaves), _count_of(facts.arrays, ())
+    count, total = len(structure.leaves), _count_of(structure.arrays, ())
+    ports = f"{ports_text(structure.input_ports)} → {ports_text(structure.output_ports)}"
     return Table(
-        f"{facts.type}  {ports_text(facts.input_ports)} → {ports_text(facts.output_ports)}",
+        f"{structure.type}  {ports}",
         ("layer", "type", "gives", "elements"),
         lines,
         f"{count} layer{'s' if count > 1 else ''}, {total:,} elements in arrays",

@@ -6,21 +6,24 @@ import collections
 from collections.abc import Mapping
 from typing import Any
 
-from lrnorm._layers.facts import Facts, Path, Shape, shape_text
+from lrnorm._layers.shapes import Shape, shape_text
+from lrnorm._layers.structure import Path, Structure
 from lrnorm._report.rendering import Arrow, Box, Drawing
 
 
-def drawn(facts: Facts, depth: int | None) -> Drawing:
+def drawn(structure: Structure, depth: int | None) -> Drawing:
     """The layers down to that depth of nesting, None for all, with ports and shapes."""
-    boxes: dict[Any, Box] = {("input", port): Box((port,), "port") for port in facts.input_ports}
-    for path, leaf in facts.leaves.items():
+    boxes: dict[Any, Box] = {
+        ("input", port): Box((port,), "port") for port in structure.input_ports
+    }
+    for path, leaf in structure.leaves.items():
         top = path[:depth]
-        kind = facts.parts[top].type if top in facts.parts else leaf.type
+        kind = structure.parts[top].type if top in structure.parts else leaf.type
         lines = (" / ".join(map(str, top)), kind) if top else (kind,)
-        boxes[("layer", top)] = Box(lines, "net" if top in facts.parts else "layer")
-    boxes |= {("output", port): Box((port,), "port") for port in facts.output_ports}
+        boxes[("layer", top)] = Box(lines, "net" if top in structure.parts else "layer")
+    boxes |= {("output", port): Box((port,), "port") for port in structure.output_ports}
     arrows: dict[Any, tuple[str, Arrow]] = {}
-    for link in facts.links:
+    for link in structure.links:
         value = link.source or (), link.source_port
         source, target = link.source and link.source[:depth], link.target and link.target[:depth]
         ends = (
@@ -30,10 +33,10 @@ def drawn(facts: Facts, depth: int | None) -> Drawing:
         if ends[0] == ends[1]:
             continue
         tail, head = link.source_port, link.target_port
-        if source is not None and source in facts.parts:
-            tail = _port_of(value, facts.parts[source].outputs)
-        if target is not None and target in facts.parts:
-            head = _port_of(value, facts.parts[target].inputs)
+        if source is not None and source in structure.parts:
+            tail = _port_of(value, structure.parts[source].outputs)
+        if target is not None and target in structure.parts:
+            head = _port_of(value, structure.parts[target].inputs)
         arrows[*ends, tail, head] = tail, Arrow(*ends, _known(link.shape), head)
     return Drawing(*_named(boxes, list(arrows.values())))
 

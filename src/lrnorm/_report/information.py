@@ -1,7 +1,7 @@
 """Answers `information(layer, property)`.
 
-Properties are one table of functions of `Facts`. A layer or net gives its facts by `_facts()`, so
-nothing here knows any layer by name.
+Properties are one table of functions of a `Structure`, which a layer or net gives by
+`_structure()`, so nothing here knows any layer by name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from lrnorm._layers.facts import Facts, Graph, Link, Path, snake_case
+from lrnorm._function.foreign_names import snake_case
+from lrnorm._layers.structure import Graph, Link, Path, Structure
 from lrnorm._layers.tables import Report
 from lrnorm._spec.errors import KindError, ParameterError
 
@@ -20,17 +21,17 @@ def _elements(array: Any) -> int:
     return math.prod(array.shape)
 
 
-def _distinct(facts: Facts) -> list[Any]:
+def _distinct(structure: Structure) -> list[Any]:
     """The arrays, each once however many places use it."""
-    return list({id(array): array for array in facts.arrays.values()}.values())
+    return list({id(array): array for array in structure.arrays.values()}.values())
 
 
-def _total_bytes(facts: Facts) -> int:
-    return sum(int(array.nbytes) for array in _distinct(facts))
+def _total_bytes(structure: Structure) -> int:
+    return sum(int(array.nbytes) for array in _distinct(structure))
 
 
-def _shared_count(facts: Facts) -> int:
-    uses = collections.Counter(id(array) for array in facts.arrays.values())
+def _shared_count(structure: Structure) -> int:
+    uses = collections.Counter(id(array) for array in structure.arrays.values())
     return sum(count > 1 for count in uses.values())
 
 
@@ -46,7 +47,7 @@ def readable_size(count: int) -> str:
     return f"{size:.3g} {units[0]}"
 
 
-def _topology_hash(facts: Facts) -> str:
+def _topology_hash(structure: Structure) -> str:
     import graphlib  # here, like others below: `import lrnorm` stays quick
     import hashlib
     import json
@@ -56,15 +57,15 @@ def _topology_hash(facts: Facts) -> str:
 
     # A layer is identified by its type and by all that leads to it: names and the order in which
     # layers were written have no part in it.
-    place = {port: i for i, port in enumerate(facts.input_ports)}
+    place = {port: i for i, port in enumerate(structure.input_ports)}
     into: dict[Path | None, list[Link]] = collections.defaultdict(list)
-    for link in facts.links:
+    for link in structure.links:
         into[link.target].append(link)
     shapes: dict[Path, list[list[int]]] = collections.defaultdict(list)
-    for path, array in facts.arrays.items():
-        owner = next(path[:n] for n in range(len(path), -1, -1) if path[:n] in facts.leaves)
+    for path, array in structure.arrays.items():
+        owner = next(path[:n] for n in range(len(path), -1, -1) if path[:n] in structure.leaves)
         shapes[owner].append([int(n) for n in array.shape])
-    before = {p: [n.source for n in into[p] if n.source is not None] for p in facts.leaves}
+    before = {p: [n.source for n in into[p] if n.source is not None] for p in structure.leaves}
     digests: dict[Path, str] = {}
 
     def origin(link: Link) -> list[Any]:
@@ -73,7 +74,7 @@ def _topology_hash(facts: Facts) -> str:
         return [digests[link.source], link.source_port]
 
     for path in graphlib.TopologicalSorter(before).static_order():
-        leaf = facts.leaves[path]
+        leaf = structure.leaves[path]
         what = leaf.type, sorted(leaf.parameters.items()), shapes[path]
         digests[path] = digest(*what, [origin(link) for link in into[path]])
     return digest(sorted(digests.values()), sorted(map(origin, into[None])))
@@ -82,28 +83,28 @@ def _topology_hash(facts: Facts) -> str:
 # Drawings and ONNX are imported when they are asked for: most reports need neither.
 
 
-def _drawn(facts: Facts, levels: int | None) -> Any:
+def _drawn(structure: Structure, levels: int | None) -> Any:
     from lrnorm._report.drawing import drawn
 
-    return drawn(facts, levels)
+    return drawn(structure, levels)
 
 
-def _node_graph(facts: Facts) -> Any:
+def _node_graph(structure: Structure) -> Any:
     from lrnorm.onnx.node_graph import model_of
 
-    return model_of(facts)
+    return model_of(structure)
 
 
-def _node_graph_plot(facts: Facts) -> Any:
+def _node_graph_plot(structure: Structure) -> Any:
     from lrnorm.onnx.node_graph import drawing_of
 
-    return drawing_of(facts)
+    return drawing_of(structure)
 
 
-def _wolfram_form(facts: Facts) -> str:
+def _wolfram_form(structure: Structure) -> str:
     from lrnorm._report.wolfram import wolfram_form
 
-    return wolfram_form(facts)
+    return wolfram_form(structure)
 
 
 # Wolfram's names of properties that have another name here.
@@ -112,45 +113,45 @@ _ELSEWHERE = {
     "mxnetnodegraphplot": "NodeGraphPlot",
 }
 
-_PROPERTIES: dict[str, Callable[[Facts], Any]] = {
-    "Arrays": lambda facts: dict(facts.arrays),
-    "ArraysByteCounts": lambda facts: {p: int(a.nbytes) for p, a in facts.arrays.items()},
-    "ArraysCount": lambda facts: len(facts.arrays),
-    "ArraysDimensions": lambda facts: {p: tuple(a.shape) for p, a in facts.arrays.items()},
-    "ArraysElementCounts": lambda facts: {p: _elements(a) for p, a in facts.arrays.items()},
-    "ArraysList": lambda facts: list(facts.arrays.values()),
-    "ArraysPositionList": lambda facts: list(facts.arrays),
-    "ArraysSizes": lambda facts: {p: readable_size(a.nbytes) for p, a in facts.arrays.items()},
+_PROPERTIES: dict[str, Callable[[Structure], Any]] = {
+    "Arrays": lambda net: dict(net.arrays),
+    "ArraysByteCounts": lambda net: {p: int(a.nbytes) for p, a in net.arrays.items()},
+    "ArraysCount": lambda net: len(net.arrays),
+    "ArraysDimensions": lambda net: {p: tuple(a.shape) for p, a in net.arrays.items()},
+    "ArraysElementCounts": lambda net: {p: _elements(a) for p, a in net.arrays.items()},
+    "ArraysList": lambda net: list(net.arrays.values()),
+    "ArraysPositionList": lambda net: list(net.arrays),
+    "ArraysSizes": lambda net: {p: readable_size(a.nbytes) for p, a in net.arrays.items()},
     "ArraysTotalByteCount": _total_bytes,
-    "ArraysTotalElementCount": lambda facts: sum(map(_elements, _distinct(facts))),
-    "ArraysTotalSize": lambda facts: readable_size(_total_bytes(facts)),
-    "FullSummaryGraphic": lambda facts: _drawn(facts, None),
-    "InputForm": lambda facts: facts.expression,
-    "InputPortNames": lambda facts: list(facts.input_ports),
-    "InputPorts": lambda facts: dict(facts.input_ports),
-    "Layers": lambda facts: {path: leaf.layer for path, leaf in facts.leaves.items()},
-    "LayersCount": lambda facts: len(facts.leaves),
-    "LayersGraph": lambda facts: Graph(tuple(facts.leaves), facts.edges),
-    "LayersList": lambda facts: [leaf.layer for leaf in facts.leaves.values()],
-    "LayerTypeCounts": lambda facts: dict(
-        collections.Counter(leaf.type for leaf in facts.leaves.values())
+    "ArraysTotalElementCount": lambda net: sum(map(_elements, _distinct(net))),
+    "ArraysTotalSize": lambda net: readable_size(_total_bytes(net)),
+    "FullSummaryGraphic": lambda net: _drawn(net, None),
+    "InputForm": lambda net: net.expression,
+    "InputPortNames": lambda net: list(net.input_ports),
+    "InputPorts": lambda net: dict(net.input_ports),
+    "Layers": lambda net: {path: leaf.layer for path, leaf in net.leaves.items()},
+    "LayersCount": lambda net: len(net.leaves),
+    "LayersGraph": lambda net: Graph(tuple(net.leaves), net.edges),
+    "LayersList": lambda net: [leaf.layer for leaf in net.leaves.values()],
+    "LayerTypeCounts": lambda net: dict(
+        collections.Counter(leaf.type for leaf in net.leaves.values())
     ),
     "NodeGraph": _node_graph,
     "NodeGraphPlot": _node_graph_plot,
-    "OutputPortNames": lambda facts: list(facts.output_ports),
-    "OutputPorts": lambda facts: dict(facts.output_ports),
+    "OutputPortNames": lambda net: list(net.output_ports),
+    "OutputPorts": lambda net: dict(net.output_ports),
     "Properties": lambda _: list(_PROPERTIES),
     # No layer keeps a state from call to call.
     "RecurrentStatesCount": lambda _: 0,
     "RecurrentStatesPositionList": lambda _: [],
     "SharedArraysCount": _shared_count,
-    "SummaryGraphic": lambda facts: _drawn(facts, 1),
+    "SummaryGraphic": lambda net: _drawn(net, 1),
     "TopologyHash": _topology_hash,
 }
 
 
 # Properties of our own; "Properties" lists those of Wolfram.
-_OWN: dict[str, Callable[[Facts], Any]] = {"WolframForm": _wolfram_form}
+_OWN: dict[str, Callable[[Structure], Any]] = {"WolframForm": _wolfram_form}
 
 # Subject and rule of the error for an unknown property.
 _EXISTING = "property", 'must be one of information(layer, "Properties")'
@@ -171,13 +172,15 @@ _REPORTED = {
 }
 
 
-def _report(facts: Facts) -> Report:
-    return Report(facts.type, _REPORTED, {name: _PROPERTIES[name](facts) for name in _REPORTED})
+def _report(structure: Structure) -> Report:
+    return Report(
+        structure.type, _REPORTED, {name: _PROPERTIES[name](structure) for name in _REPORTED}
+    )
 
 
-def _value(facts: Facts, prop: Any) -> Any:
+def _value(structure: Structure, prop: Any) -> Any:
     if isinstance(prop, (list, tuple)):
-        return [_value(facts, one) for one in prop]
+        return [_value(structure, one) for one in prop]
     if not isinstance(prop, str):
         raise KindError(
             "a property",
@@ -186,7 +189,7 @@ def _value(facts: Facts, prop: Any) -> Any:
             way_out='Ask for example "LayersCount" or "layers_count".',
         )
     if prop in _BY_NAME:
-        return _BY_NAME[prop](facts)
+        return _BY_NAME[prop](structure)
     if (ours := _ELSEWHERE.get(prop.replace("_", "").lower())) is not None:
         raise ParameterError(
             *_EXISTING,
@@ -265,12 +268,12 @@ def information(layer: Any, prop: Any = None) -> Any:
     """
     if isinstance(layer, (list, tuple)):
         return [information(one, prop) for one in layer]
-    if isinstance(layer, type) or not hasattr(layer, "_facts"):
+    if isinstance(layer, type) or not hasattr(layer, "_structure"):
         raise KindError(
             "information",
             "takes a layer, a net, or a list of them",
             value=layer,
             way_out="Make one first: information(LocalResponseNormalizationLayer()).",
         )
-    facts = layer._facts()
-    return _report(facts) if prop is None else _value(facts, prop)
+    structure = layer._structure()
+    return _report(structure) if prop is None else _value(structure, prop)

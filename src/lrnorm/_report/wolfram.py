@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from lrnorm._layers.facts import Facts, Leaf, Link, Path, Shape
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
+from lrnorm._layers.shapes import Shape
+from lrnorm._layers.structure import Leaf, Link, Path, Structure
 from lrnorm._spec.errors import ParameterError
 from lrnorm.net.functions import Elementwise, joining_axis, rule_of
 
@@ -19,12 +20,12 @@ _OF_SEVERAL = {"Add": "Plus", "Sub": "Subtract", "Mul": "Times", "Div": "Divide"
 _OF_SEVERAL |= {"Max": "Max", "Min": "Min", "Pow": "Power"}
 
 
-def wolfram_form(facts: Facts) -> str:
+def wolfram_form(structure: Structure) -> str:
     """The Wolfram expression that builds it; nets inside are flattened, as by NetFlatten."""
-    into: dict[Path | None, list[Link]] = {path: [] for path in (*facts.leaves, None)}
-    for link in facts.links:
+    into: dict[Path | None, list[Link]] = {path: [] for path in (*structure.leaves, None)}
+    for link in structure.links:
         into[link.target].append(link)
-    layers = {path: _layer(path, leaf, len(into[path])) for path, leaf in facts.leaves.items()}
+    layers = {path: _layer(path, leaf, len(into[path])) for path, leaf in structure.leaves.items()}
     if list(layers) == [()]:
         return layers[()]
     numbered = all(isinstance(part, int) and len(path) == 1 for path in layers for part in path)
@@ -39,11 +40,11 @@ def wolfram_form(facts: Facts) -> str:
     paths = list(layers)
     pairs = itertools.pairwise(paths)
     chained = all([link.source for link in into[b]] == [a] for a, b in pairs)
-    plain = list(facts.input_ports) == ["Input"] and list(facts.output_ports) == ["Output"]
+    plain = list(structure.input_ports) == ["Input"] and list(structure.output_ports) == ["Output"]
     if not (chained and plain):
         kind = "NetGraph"
         words.append(f"{{{', '.join(_edges(into, names))}}}")
-    for ports in (facts.input_ports, facts.output_ports):
+    for ports in (structure.input_ports, structure.output_ports):
         words += [
             f"{_text(port)} -> {_sizes(shape)}" for port, shape in ports.items() if _known(shape)
         ]

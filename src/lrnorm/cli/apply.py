@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrnorm._function.foreign_names import translation
-from lrnorm._layers.facts import snake_case
+from lrnorm._function.foreign_names import snake_case, translation
 from lrnorm._spec.errors import LRNormError, ParameterError
 from lrnorm.cli.parser import Parser
 

@@ -11,7 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 
-from lrnorm.models.flat import Buffer, Table
+from lrnorm.models.flatbuffers import Buffer, Table
 from lrnorm.models.found import Found, ModelFile, lrn, unreadable
 from lrnorm.models.source import DamagedError, Source
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from lrnorm.models.flat import Buffer, Table
+from lrnorm.models.flatbuffers import Buffer, Table
 from lrnorm.models.found import Found, ModelFile, lrn, unreadable
 from lrnorm.models.source import DamagedError, Source
 

@@ -7,12 +7,14 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Never, Self
 
-from lrnorm._layers.facts import Facts, Frozen, Shape
+from lrnorm._layers.frozen import Frozen
 from lrnorm._layers.options import EVALUATION_OPTIONS, explain_option
+from lrnorm._layers.shapes import Shape
+from lrnorm._layers.structure import Structure
 from lrnorm._layers.tables import Tabled, table_of
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm.net.calling import Evaluation, first_fitting
-from lrnorm.net.flat import facts_of, laid_open
+from lrnorm.net.flattening import flattened, structure_of
 from lrnorm.net.joining import Joined
 from lrnorm.net.nodes import NetNode, node_of, register
 from lrnorm.net.ports import Wiring, shapes_of_ports, unify
@@ -86,15 +88,15 @@ class Net(Frozen, Tabled, Evaluation, Joined):
             "input": shapes_of_ports("input", input, wiring.inputs),
             "output": shapes_of_ports("output", output, wiring.outputs),
         }
-        opened = laid_open(wiring, declared)
+        flat = flattened(wiring, declared)
         self.__dict__.update(
             layers=MappingProxyType(layers),
             edges=edges,
             _declared=declared,
             _wiring=wiring,
-            _open=opened,
-            _shapes=unify(opened.flat, opened.claims),
-            _first_fitting=lru_cache(_REMEMBERED)(partial(first_fitting, opened)),
+            _flattened=flat,
+            _shapes=unify(flat.wiring, flat.claims),
+            _first_fitting=lru_cache(_REMEMBERED)(partial(first_fitting, flat)),
         )
 
     @property
@@ -120,7 +122,7 @@ class Net(Frozen, Tabled, Evaluation, Joined):
 
     def _known(self, *path: Name) -> Shape | None:
         """The shape at NetPort(*path), if any of its sizes is known."""
-        shape = self._shapes.get(self._open.named[path])
+        shape = self._shapes.get(self._flattened.named[path])
         return shape if shape is not None and set(shape) - {None} else None
 
     def _key(self) -> tuple[Any, ...]:
@@ -148,11 +150,11 @@ class Net(Frozen, Tabled, Evaluation, Joined):
         written += [f"{word}={value!r}" for word, value in words.items()]
         return f"{type(self).__name__}({', '.join(written)})"
 
-    def _facts(self) -> Facts:
-        return facts_of(type(self).__name__, repr(self), self._open, self._shapes)
+    def _structure(self) -> Structure:
+        return structure_of(type(self).__name__, repr(self), self._flattened, self._shapes)
 
     def __str__(self) -> str:
-        return str(table_of(self._facts()))
+        return str(table_of(self._structure()))
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.layers.values())

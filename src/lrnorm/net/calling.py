@@ -12,12 +12,12 @@ import numpy as np
 from lrnorm._function.dispatch import front_of
 from lrnorm._layers.devices import device_of_gpu
 from lrnorm._layers.evaluation import GRADIENT, IMAGE_RANK, Evaluated, Operand, Run, each
-from lrnorm._layers.facts import Shape, is_known
 from lrnorm._layers.options import EVALUATION_OPTIONS, explain_option
+from lrnorm._layers.shapes import Shape, is_known
 from lrnorm._spec.errors import DeviceError, KindError, ParameterError, ShapeError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.executing import evaluate, gradients
-from lrnorm.net.flat import Open
+from lrnorm.net.flattening import Flattened
 from lrnorm.net.nodes import brought_home, joined, rules_loaded, rules_of_any
 from lrnorm.net.ports import Claim, LayerLookupError, NetPort, Source, unify
 
@@ -25,7 +25,7 @@ from lrnorm.net.ports import Claim, LayerLookupError, NetPort, Source, unify
 class Evaluation(Evaluated):
     """The call of a net, and its gradient."""
 
-    _open: Open
+    _flattened: Flattened
     _shapes: Mapping[Source, Shape]
     _path: Callable[[Any], Any]  # names of layers in place of their numbers
     _first_fitting: Callable[..., bool]  # first_fitting of this net, which remembers
@@ -33,12 +33,12 @@ class Evaluation(Evaluated):
     @property
     def inputs(self) -> dict[str, Shape | None]:  # type: ignore[override]
         """Name → shape of the ports that take: None for an unknown size, or a whole one."""
-        return {port: self._shapes.get(((), port)) for port in self._open.flat.inputs}
+        return {port: self._shapes.get(((), port)) for port in self._flattened.wiring.inputs}
 
     @property
     def outputs(self) -> dict[str, Shape | None]:  # type: ignore[override]
         """Name → shape of the ports that give."""
-        return {port: self._shapes.get(s) for port, s in self._open.flat.outputs.items()}
+        return {port: self._shapes.get(s) for port, s in self._flattened.wiring.outputs.items()}
 
     def __call__(
         self,
@@ -146,7 +146,7 @@ class Evaluation(Evaluated):
             raise explain_option("net.vjp", foreign, known, ("input", "output"), {})
 
         def backward(run: Run, fed: dict[str, Any], grads: dict[str, Any]) -> Any:
-            found = gradients(self._open.flat, fed, grads, run)
+            found = gradients(self._flattened.wiring, fed, grads, run)
             return found if len(found) > 1 else next(iter(found.values()))
 
         return self._map(backward, Run(), x, grad_output, self.outputs, GRADIENT)
@@ -154,7 +154,7 @@ class Evaluation(Evaluated):
     def _wanted(self, port: Any) -> dict[Any, Source]:
         """Key of the result → where its value is made."""
         if port is None:
-            return dict(self._open.flat.outputs)
+            return dict(self._flattened.wiring.outputs)
         wanted = {}
         for one in port if isinstance(port, list) else [port]:
             path = one.path if isinstance(one, NetPort) else one if type(one) is tuple else (one,)
@@ -165,9 +165,9 @@ class Evaluation(Evaluated):
                     value=one,
                     way_out='Write port=NetPort("conv").',
                 )
-            source = self._open.named.get(self._path(path))
+            source = self._flattened.named.get(self._path(path))
             if source is None:
-                ports = [path[0] for path in self._open.named if len(path) == 1]
+                ports = [path[0] for path in self._flattened.named if len(path) == 1]
                 raise LayerLookupError(
                     "port",
                     f"must be one of {ports}",
@@ -180,14 +180,14 @@ class Evaluation(Evaluated):
         return wanted
 
     def _in_pieces(self, fed: dict[str, Any], wanted: set[Source], run: Run) -> dict[Source, Any]:
-        flat, size = self._open.flat, run.batch_size
+        wiring, size = self._flattened.wiring, run.batch_size
         count = len(next(iter(fed.values()))) if run.batched and size is not None else 0
         if size is None or count <= size:
-            return evaluate(flat, fed, wanted, run)
+            return evaluate(wiring, fed, wanted, run)
         pieces = []
         for start in range(0, count, size):
             piece = {port: value[start : start + size] for port, value in fed.items()}
-            pieces.append(evaluate(flat, piece, wanted, run))
+            pieces.append(evaluate(wiring, piece, wanted, run))
         return {source: joined([piece[source] for piece in pieces]) for source in wanted}
 
     def _evaluated(self, verb: Callable[..., Any], run: Run, given: list[Operand]) -> Any:
@@ -203,7 +203,7 @@ class Evaluation(Evaluated):
     def _rather(self, shapes: Mapping[str, Shape], choices: set[bool]) -> bool:
         """An array of rank 4 is rather a batch, and to plain functions alone everything is one
         example."""
-        nodes = self._open.flat.nodes.values()
+        nodes = self._flattened.wiring.nodes.values()
         if len(choices) == 2 and not any(node.tells_rank for node in nodes):
             return False
         if all(map(is_known, self.inputs.values())):
@@ -214,7 +214,7 @@ class Evaluation(Evaluated):
 
 
 def first_fitting(
-    opened: Open, shapes: tuple[tuple[str, Shape], ...], forms: tuple[bool, ...]
+    flat: Flattened, shapes: tuple[tuple[str, Shape], ...], forms: tuple[bool, ...]
 ) -> bool:
     """Of one example (False) and a batch (True), the first as which these shapes of what is fed
     fit the net."""
@@ -222,7 +222,7 @@ def first_fitting(
     for batched in forms:
         fed = [Claim(((), p), s[batched:], f"what is fed to port {p!r}") for p, s in shapes]
         try:
-            unify(opened.flat, (*fed, *opened.claims))
+            unify(flat.wiring, (*fed, *flat.claims))
         except ShapeError as refusal:
             errors.append(refusal)
         else:

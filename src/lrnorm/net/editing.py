@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from lrnorm._function.foreign_names import unknown_parameter
-from lrnorm._layers.facts import Path
+from lrnorm._layers.structure import Path
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.nodes import node_of

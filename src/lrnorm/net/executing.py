@@ -11,7 +11,7 @@ import numpy as np
 
 from lrnorm._function.dispatch import front_of
 from lrnorm._layers.evaluation import Run
-from lrnorm._layers.facts import Path
+from lrnorm._layers.structure import Path
 from lrnorm._spec.errors import LRNormError, ShapeError
 from lrnorm.net.nodes import Node, rules_of_any
 from lrnorm.net.ports import Source, Wiring, layer_at, port_of
@@ -30,20 +30,20 @@ def _errors_in(path: Path, node: Node) -> Iterator[None]:
 
 
 def evaluate(
-    flat: Wiring, fed: Mapping[str, Any], wanted: Iterable[Source], run: Run
+    wiring: Wiring, fed: Mapping[str, Any], wanted: Iterable[Source], run: Run
 ) -> dict[Source, Any]:
     """The values wanted. Any other is let go when the last layer that takes it has run."""
     wanted = list(wanted)
-    needed = flat.needed(path for path, _ in wanted)
+    needed = wiring.needed(path for path, _ in wanted)
     uses = Counter(wanted)
     for path in needed:
-        uses.update(flat.feeds[path].values())
+        uses.update(wiring.feeds[path].values())
     values: dict[Source, Any] = {((), port): value for port, value in fed.items()}
     del fed
-    for path, node in flat.nodes.items():
+    for path, node in wiring.nodes.items():
         if path not in needed:
             continue
-        sources = flat.feeds[path].values()
+        sources = wiring.feeds[path].values()
         arguments = [values[source] for source in sources]
         for source in sources:
             uses[source] -= 1
@@ -67,14 +67,14 @@ def ones_like(value: Any) -> Any:
 
 
 def gradients(
-    flat: Wiring, fed: Mapping[str, Any], grads: Mapping[str, Any], run: Run
+    wiring: Wiring, fed: Mapping[str, Any], grads: Mapping[str, Any], run: Run
 ) -> dict[str, Any]:
     """Input port → the gradient of sum(grad * output), summed over the outputs; ones where `grads`
     has none."""
     wanted: list[Source] = [((), port) for port in fed]
-    for path in flat.needed(path for path, _ in flat.outputs.values()):
-        wanted += [(path, port) for port in flat.nodes[path].outputs]
-    values = evaluate(flat, fed, wanted, run)
+    for path in wiring.needed(path for path, _ in wiring.outputs.values()):
+        wanted += [(path, port) for port in wiring.nodes[path].outputs]
+    values = evaluate(wiring, fed, wanted, run)
     found: dict[Source, Any] = {}
 
     def add(source: Source, grad: Any) -> None:
@@ -83,13 +83,13 @@ def gradients(
     def summed(source: Source) -> Any:
         return found.pop(source) if source in found else ones_like(values[source]) * 0
 
-    for port, source in flat.outputs.items():
+    for port, source in wiring.outputs.items():
         add(source, _fitting(grads.get(port), values[source], port))
-    for path, node in reversed(flat.nodes.items()):
+    for path, node in reversed(wiring.nodes.items()):
         own = [(path, port) for port in node.outputs]
         if not any(source in found for source in own):
             continue
-        sources = flat.feeds[path].values()
+        sources = wiring.feeds[path].values()
         arguments = [values[source] for source in sources]
         with _errors_in(path, node):
             results = node.vjp(arguments, list(map(summed, own)), run)

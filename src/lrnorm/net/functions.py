@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lrnorm._layers.facts import Shape, contradict, merged
+from lrnorm._layers.shapes import Shape, contradict, merged
 from lrnorm._spec.errors import KindError
 
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, np.ufunc)

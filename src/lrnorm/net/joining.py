@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from lrnorm._layers.facts import contradict
+from lrnorm._layers.shapes import contradict
 from lrnorm._spec.errors import KindError, ParameterError, ShapeError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.editing import Edited
-from lrnorm.net.flat import Declared, Open, laid_open
+from lrnorm.net.flattening import Declared, Flattened, flattened
 from lrnorm.net.nodes import node_of
 from lrnorm.net.ports import LayerLookupError, NetPort, Source, Wiring, layer_at
 from lrnorm.net.wiring import Name, no_net
@@ -94,7 +94,7 @@ class Joined(Edited):
     inputs: Any  # port → shape, as the evaluation has them
     outputs: Any
     _declared: Declared
-    _open: Open
+    _flattened: Flattened
     _wiring: Wiring
     _is_chain = False
 
@@ -241,11 +241,11 @@ channel_window_size=2)])
         if depth is not None and not (is_integer(depth) and depth >= 0):
             rule = "must be an integer of at least 0, or None for all levels"
             raise (ParameterError if is_integer(depth) else KindError)("depth", rule, value=depth)
-        opened = laid_open(self._wiring, self._declared, depth)
-        flat = opened.flat
-        inside = len(opened.claims) > sum(map(len, self._declared.values()))
-        paths = [path for path in self._written_order() if path in flat.nodes]
-        paths += [path for path in flat.nodes if path not in paths]
+        flat = flattened(self._wiring, self._declared, depth)
+        wiring = flat.wiring
+        inside = len(flat.claims) > sum(map(len, self._declared.values()))
+        paths = [path for path in self._written_order() if path in wiring.nodes]
+        paths += [path for path in wiring.nodes if path not in paths]
         numbered = all(is_integer(part) for path in paths for part in path)
         names: dict[Any, Name] = {
             path: i if numbered else "/".join(map(str, path)) for i, path in enumerate(paths)
@@ -256,9 +256,9 @@ channel_window_size=2)])
             return ((source[0],), source[1]) if source[0] else source  # type: ignore[return-value]
 
         plan = Plan(
-            {path: flat.nodes[path].layer for path in paths},  # type: ignore[misc]
-            {path: {p: nested(s) for p, s in flat.feeds[path].items()} for path in paths},  # type: ignore[misc]
-            {port: nested(source) for port, source in flat.outputs.items()},
+            {path: wiring.nodes[path].layer for path in paths},  # type: ignore[misc]
+            {path: {p: nested(s) for p, s in wiring.feeds[path].items()} for path in paths},  # type: ignore[misc]
+            {port: nested(source) for port, source in wiring.outputs.items()},
             {word: self._shapes_at(word, inside) for word in ("input", "output")},
         )
         return plan.renamed(names, {}).net(True)

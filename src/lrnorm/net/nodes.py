@@ -20,8 +20,9 @@ import numpy as np
 
 from lrnorm._function.dispatch import front_of
 from lrnorm._layers.evaluation import Run
-from lrnorm._layers.facts import Leaf, Shape, contradict, merged
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
+from lrnorm._layers.shapes import Shape, contradict, merged
+from lrnorm._layers.structure import Leaf
 from lrnorm._spec.errors import KindError
 from lrnorm.net import functions
 from lrnorm.net.functions import FUNCTIONS, Elementwise, written
@@ -156,7 +157,7 @@ class LayerNode(Node):
     inputs = ("Input",)
 
     def leaf(self) -> Leaf:
-        leaf: Leaf = self.layer._facts().leaves[()]
+        leaf: Leaf = self.layer._structure().leaves[()]
         return leaf
 
     def claims(self, inputs: Shapes, outputs: Shapes) -> tuple[Shapes, Shapes]:

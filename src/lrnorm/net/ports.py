@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lrnorm._layers.facts import Frozen, Path, Shape, contradict, merged, sizes_of
+from lrnorm._layers.frozen import Frozen
+from lrnorm._layers.shapes import Shape, contradict, merged, sizes_of
+from lrnorm._layers.structure import Path
 from lrnorm._spec.errors import KindError, ParameterError, ShapeError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.functions import RefusedError

@@ -14,8 +14,8 @@ from torch.nn.parameter import is_lazy
 
 from lrnorm._function.dispatch import front_of
 from lrnorm._layers.evaluation import Run, each
-from lrnorm._layers.facts import Shape, contradict, is_known, merged
 from lrnorm._layers.layer import LocalResponseNormalizationLayer as Layer
+from lrnorm._layers.shapes import Shape, contradict, is_known, merged
 from lrnorm._spec.errors import KindError
 from lrnorm.net import NetChain, NetGraph
 from lrnorm.net.functions import RefusedError, float_of
@@ -363,7 +363,7 @@ def as_module(net: NetChain | NetGraph, *, learnable: Any = False) -> NetModule:
                 path: LocalResponseNormalizationLayer(
                     learnable=learnable, **node.layer._arguments()
                 )
-                for path, node in net._open.flat.nodes.items()
+                for path, node in net._flattened.wiring.nodes.items()
                 if isinstance(node.layer, Layer)
             }
         )

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lrnorm._layers.facts import Path
+from lrnorm._layers.structure import Path
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import is_integer
 from lrnorm.net.nodes import Node

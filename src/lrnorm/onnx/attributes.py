@@ -217,10 +217,10 @@ def to_onnx(layer: Any) -> ModelProto:
         spec, sizes = layer.spec, layer.input or sizes
     elif isinstance(getattr(layer, "spec", None), LRNSpec):
         spec, sizes = layer.spec, getattr(layer, "input", sizes)
-    elif hasattr(layer, "_facts") and not isinstance(layer, type):
+    elif hasattr(layer, "_structure") and not isinstance(layer, type):
         from lrnorm.onnx.node_graph import model_of
 
-        return model_of(layer._facts())
+        return model_of(layer._structure())
     else:
         raise KindError("to_onnx", "takes a layer, a net or an LRNSpec", value=layer)
     said = in_onnx_words(spec, sizes[0])

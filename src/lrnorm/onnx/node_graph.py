@@ -11,8 +11,9 @@ from typing import Any
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, version_converter
 
-from lrnorm._layers.facts import Facts, Leaf, Path, Shape
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
+from lrnorm._layers.shapes import Shape
+from lrnorm._layers.structure import Leaf, Path, Structure
 from lrnorm._report.rendering import Arrow, Box, Drawing
 from lrnorm._spec.errors import ParameterError
 from lrnorm.net.functions import SAYABLE, Elementwise, joining_axis, rule_of
@@ -24,12 +25,12 @@ from lrnorm.onnx.segments import OnnxSegment, parsed
 _BATCH = "batch"
 
 
-def model_of(facts: Facts) -> ModelProto:
+def model_of(facts: Structure) -> ModelProto:
     """The layers as one model of float32 or of what its segments say, of a batch of any length."""
     return _Writer(facts).model()
 
 
-def drawing_of(facts: Facts) -> Drawing:
+def drawing_of(facts: Structure) -> Drawing:
     """The operators of that model, constants left out."""
     model = model_of(facts)
     graph, scope = model.graph, scopes(model, "")[0]
@@ -60,7 +61,7 @@ def drawing_of(facts: Facts) -> Drawing:
 class _Writer:
     """Puts the models of single layers together, under names that no other has."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Structure) -> None:
         self.facts = facts
         self.into: dict[Path | None, list[Any]] = {path: [] for path in (*facts.leaves, None)}
         for link in facts.links:

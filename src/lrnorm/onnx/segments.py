@@ -15,7 +15,8 @@ from onnx import ModelProto, helper, numpy_helper
 
 from lrnorm._fronts.config import show_config
 from lrnorm._layers.evaluation import Run
-from lrnorm._layers.facts import Leaf, Shape, contradict, is_known
+from lrnorm._layers.shapes import Shape, contradict, is_known
+from lrnorm._layers.structure import Leaf
 from lrnorm._spec.errors import KindError, ShapeError, missing
 from lrnorm.net.nodes import Node, Shapes, register, rules_of_any
 from lrnorm.onnx.graph import SMALL, scopes

@@ -11,7 +11,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from lrnorm._fronts.torch.triton.numbers import (
+from lrnorm._fronts.torch.triton.scaled import (
     _RADIX,
     _apart,
     _double,

@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 
 from lrnorm._fronts.torch.triton.kernels import _kernel, _sums_kernel
-from lrnorm._fronts.torch.triton.numbers import RADIX
+from lrnorm._fronts.torch.triton.scaled import RADIX
 
 __all__ = ["forward", "jvp", "parameters", "vjp"]
 

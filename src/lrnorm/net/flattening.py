@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lrnorm._layers.facts import Facts, Inner, Link, Path, Shape
+from lrnorm._layers.shapes import Shape
+from lrnorm._layers.structure import Inner, Link, Path, Structure
 from lrnorm.net.nodes import NetNode, Node
 from lrnorm.net.ports import Claim, Source, Wiring, port_of
 
@@ -13,16 +14,16 @@ from lrnorm.net.ports import Claim, Source, Wiring, port_of
 Declared = Mapping[str, Mapping[str, Shape]]
 
 
-class Open(NamedTuple):
+class Flattened(NamedTuple):
     """All that follows from the layers and the edges, but for the shapes."""
 
-    flat: Wiring
+    wiring: Wiring
     named: dict[Path, Source]  # what NetPort(*path) reads
     parts: dict[Path, Inner]  # nets inside, by path
     claims: list[Claim]  # what is declared of ports, of nets inside too
 
 
-def laid_open(wiring: Wiring, declared: Declared, depth: int | None = None) -> Open:
+def flattened(wiring: Wiring, declared: Declared, depth: int | None = None) -> Flattened:
     """A net with the layers of the nets inside in place of these, down to `depth` levels."""
     nodes: dict[Path, Node] = {}
     feeds: dict[Path, Mapping[str, Source]] = {}
@@ -30,7 +31,7 @@ def laid_open(wiring: Wiring, declared: Declared, depth: int | None = None) -> O
     parts: dict[Path, Inner] = {}
     claims: list[Claim] = []
 
-    def lay_open(
+    def flatten(
         at: Path, wiring: Wiring, declared: Declared, fed: Mapping[str, Source]
     ) -> dict[str, Source]:
         """Port → what the net at that path gives of what it is fed."""
@@ -39,7 +40,7 @@ def laid_open(wiring: Wiring, declared: Declared, depth: int | None = None) -> O
             path = (*at, *name)
             taken = {port: made[source] for port, source in wiring.feeds[name].items()}
             if isinstance(node, NetNode) and (depth is None or len(at) < depth):
-                given = lay_open(path, node.layer._wiring, node.layer._declared, taken)
+                given = flatten(path, node.layer._wiring, node.layer._declared, taken)
                 parts[path] = Inner(node.type, taken, given)
             else:
                 nodes[path], feeds[path] = node, taken
@@ -54,34 +55,36 @@ def laid_open(wiring: Wiring, declared: Declared, depth: int | None = None) -> O
         return outputs
 
     inputs: dict[str, Source] = {port: ((), port) for port in wiring.inputs}
-    outputs = lay_open((), wiring, declared, inputs)
+    outputs = flatten((), wiring, declared, inputs)
     named.update({(port,): source for port, source in (outputs | inputs).items()})
-    return Open(Wiring(nodes, feeds, wiring.inputs, outputs), named, parts, claims)
+    return Flattened(Wiring(nodes, feeds, wiring.inputs, outputs), named, parts, claims)
 
 
-def facts_of(kind: str, expression: str, opened: Open, shapes: Mapping[Source, Shape]) -> Facts:
-    """The facts that `information` reads."""
-    flat = opened.flat
+def structure_of(
+    kind: str, expression: str, flat: Flattened, shapes: Mapping[Source, Shape]
+) -> Structure:
+    """The structure that `information` reads."""
+    wiring = flat.wiring
     links = [
         Link(source[0] or None, path, source[1], port, shapes.get(source))
-        for path in flat.nodes
-        for port, source in flat.feeds[path].items()
+        for path in wiring.nodes
+        for port, source in wiring.feeds[path].items()
     ]
     links += [
         Link(path, None, own, port, shapes.get((path, own)))
-        for port, (path, own) in flat.outputs.items()
+        for port, (path, own) in wiring.outputs.items()
     ]
-    return Facts(
+    return Structure(
         type=kind,
         expression=expression,
-        leaves={path: node.leaf() for path, node in flat.nodes.items()},
+        leaves={path: node.leaf() for path, node in wiring.nodes.items()},
         links=tuple(links),
         arrays={
             (*path, *name): array
-            for path, node in flat.nodes.items()
+            for path, node in wiring.nodes.items()
             for name, array in node.arrays().items()
         },
-        input_ports={port: shapes.get(((), port)) for port in flat.inputs},
-        output_ports={port: shapes.get(source) for port, source in flat.outputs.items()},
-        parts=opened.parts,
+        input_ports={port: shapes.get(((), port)) for port in wiring.inputs},
+        output_ports={port: shapes.get(source) for port, source in wiring.outputs.items()},
+        parts=flat.parts,
     )

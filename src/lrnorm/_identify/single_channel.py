@@ -1,4 +1,7 @@
-"""The law of one channel: y(t) = t · (bias + scale · t²)^-beta, fitted over many decades."""
+"""Estimates scale, beta and bias from a single channel, whose other channels are 0.
+
+y(t) = t · (bias + scale · t²)^-beta     for sizes t over many decades
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from lrnorm._spec.errors import IdentificationError
 
 STEEPEST = 50  # a larger beta fits exponentials, which are the limit of ever larger ones
 
-# Where one channel follows the law worse than this, it follows another. |t| in place of t² is worse
-# than this even at beta 0.1.
+# Relative error beyond which the formula does not fit. |t| in place of t² fits worse than this even
+# at beta 0.1.
 WORST = 3e-3
 
 
 @dataclass
-class Law:
-    """What one channel tells: the numbers, the relative noise, and whether the sums matter."""
+class Estimate:
+    """The numbers that fit a single channel, and the relative error that remains."""
 
     scale: float
     beta: float
@@ -49,8 +52,8 @@ def sizes(precision: Precision, count: int) -> Array:
     return precision.rounded(np.geomspace(low, high, count))
 
 
-def measure(subject: Subject) -> Law:
-    """Sends one channel of many sizes and fits the law to what comes back."""
+def measure(subject: Subject) -> Estimate:
+    """Send one channel of many sizes, and fit the formula to what comes back."""
     t = sizes(subject.precision, 72 if subject.columns > 1 else 36)
     centre = subject.channels // 2
     columns = np.zeros((len(t), subject.channels))
@@ -61,7 +64,7 @@ def measure(subject: Subject) -> Law:
     others = np.delete(answer, centre, axis=1)
     if np.any((others != 0) & ~np.isnan(others)):
         raise IdentificationError("a channel that is 0 does not stay 0", "not_odd")
-    fits: list[tuple[Law, Any]] = []
+    fits: list[tuple[Estimate, Any]] = []
     for low, high in _ranges(subject.precision):
         inside = good & (t >= low) & (t <= high)
         try:
@@ -72,9 +75,9 @@ def measure(subject: Subject) -> Law:
             break
     if not fits:
         raise refusal
-    law, good = min(fits, key=lambda fit: fit[0].noise)
-    law.low, law.high = float(t[good][0]), float(t[good][-1])
-    return law
+    estimate, good = min(fits, key=lambda fit: fit[0].noise)
+    estimate.low, estimate.high = float(t[good][0]), float(t[good][-1])
+    return estimate
 
 
 def _ranges(precision: Precision) -> list[tuple[float, float]]:
@@ -86,10 +89,10 @@ def _ranges(precision: Precision) -> list[tuple[float, float]]:
     ]
 
 
-def fitted(t: Array, y: Array, good: npt.NDArray[np.bool_], precision: Precision) -> Law:
-    """The law that fits ln(t / y) = beta · ln(bias + scale · t²) at the `good` sizes best.
+def fitted(t: Array, y: Array, good: npt.NDArray[np.bool_], precision: Precision) -> Estimate:
+    """The numbers that fit ln(t / y) = beta · ln(bias + scale · t²) best at the `good` sizes.
 
-    Errors: IdentificationError where too few results are ordinary, or no law fits."""
+    Errors: IdentificationError where too few results are ordinary, or no numbers fit."""
     if np.count_nonzero(good) < 8:
         raise IdentificationError(
             "one channel alone has hardly any ordinary results with its own sign", "size_law"
@@ -100,7 +103,7 @@ def fitted(t: Array, y: Array, good: npt.NDArray[np.bool_], precision: Precision
     if np.ptp(u) <= floor:
         factor = float(np.exp(np.mean(u)))
         changes = abs(factor - 1) > floor
-        return Law(0.0, float(changes), factor if changes else 1.0, floor / 8)
+        return Estimate(0.0, float(changes), factor if changes else 1.0, floor / 8)
     squares = t * t
     start = np.log10(squares[0]) - 3, np.log10(squares[-1]) + 3
     candidates = 10 ** -np.linspace(*start, 600)
@@ -110,23 +113,24 @@ def fitted(t: Array, y: Array, good: npt.NDArray[np.bool_], precision: Precision
     line = _linear(np.log(squares)[None], u)
     if line[2][0] <= max(2 * best[3], floor) and line[1][0] != 0:
         intercept, slope, rest = (float(part[0]) for part in line)
-        law = Law(float(np.exp(intercept / slope)), slope, 0.0, rest)
+        estimate = Estimate(float(np.exp(intercept / slope)), slope, 0.0, rest)
     else:
         q, intercept, slope, rest = best
         sign = np.sign(1 + q * squares[0])
         bias = float(sign * np.exp(intercept / slope)) if slope else 1.0
-        law = Law(q * bias, slope, bias, rest)
-    if abs(law.beta) > STEEPEST or not (
-        law.noise <= max(WORST, floor) and np.isfinite([law.scale, law.beta, law.bias]).all()
+        estimate = Estimate(q * bias, slope, bias, rest)
+    if abs(estimate.beta) > STEEPEST or not (
+        estimate.noise <= max(WORST, floor)
+        and np.isfinite([estimate.scale, estimate.beta, estimate.bias]).all()
     ):
         raise IdentificationError(
             "one channel of size t does not give t · (bias + scale · t²)^-beta: the best numbers "
-            f"(scale {law.scale:.3g}, beta {law.beta:.3g}, bias {law.bias:.3g}) are off by "
-            f"{law.noise:.1g}, relative",
+            f"(scale {estimate.scale:.3g}, beta {estimate.beta:.3g}, bias {estimate.bias:.3g}) are "
+            f"off by {estimate.noise:.1g}, relative",
             "size_law",
         )
-    law.noise = max(law.noise, precision.eps / 4)
-    return law
+    estimate.noise = max(estimate.noise, precision.eps / 4)
+    return estimate
 
 
 def _negative(t: Array, valid: npt.NDArray[np.bool_]) -> list[Array]:

@@ -1,4 +1,4 @@
-"""The numbers to the precision of the callable, and the shortest decimals that they can be."""
+"""Fits scale, beta and bias to many outputs, and rounds each to its shortest decimal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lrnorm._identify import exact
-from lrnorm._identify.law import Law, ordinary
+from lrnorm._identify.single_channel import Estimate, ordinary
 from lrnorm._identify.subject import Array, Subject
 from lrnorm._spec.spec import LRNSpec
 
@@ -17,7 +17,7 @@ NAMES = ("scale", "beta", "bias")
 
 @dataclass
 class Data:
-    """What the fit sees: ln(x / y), and the sum of squares, at every ordinary result."""
+    """The data of the fit: u = ln(x / y), and the sum of squares, at every ordinary result."""
 
     u: Any
     sums: Any
@@ -33,27 +33,27 @@ class Fit:
 
 
 def random_columns(
-    law: Law, spec: LRNSpec, channels: int, count: int, low: float, high: float, seed: int
+    estimate: Estimate, spec: LRNSpec, channels: int, count: int, low: float, high: float, seed: int
 ) -> Array:
     """Columns of random values for which scale · Σ x² lies between low and high times the bias
     (times 1 where the bias is 0), as far as the sizes stay ordinary."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(0.2, 1.8, (count, channels)) * rng.choice([-1.0, 1.0], (count, channels))
     sums = np.asarray(exact.sums(x, spec), dtype=np.float64)
-    if law.bias * law.scale >= 0:
+    if estimate.bias * estimate.scale >= 0:
         size, bounds = sums.mean(axis=1), (low, high)
-    elif law.scale < 0:  # the largest sum must stay below bias / -scale
+    elif estimate.scale < 0:  # the largest sum must stay below bias / -scale
         size, bounds = sums.max(axis=1), (min(low, 0.1), 0.6)
     else:  # the smallest must stay above it
         size, bounds = sums.min(axis=1), (2.0, max(high, 4.0))
     wanted = (
         np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]), count))
-        * abs(law.bias or 1.0)
-        / abs(law.scale)
+        * abs(estimate.bias or 1.0)
+        / abs(estimate.scale)
     )
     factor = np.sqrt(wanted / size)
-    most = law.high / (2 * np.sqrt(size.max() + 1))
-    scaled: Array = x * np.clip(factor, 2 * law.low, max(most, 4 * law.low))[:, None]
+    most = estimate.high / (2 * np.sqrt(size.max() + 1))
+    scaled: Array = x * np.clip(factor, 2 * estimate.low, max(most, 4 * estimate.low))[:, None]
     return scaled
 
 
@@ -120,18 +120,18 @@ def shortest(value: float, uncertainty: float) -> tuple[float, int]:
 
 
 def as_decimals(
-    data: Data, law: Law, window: tuple[int | None, int | None], channels: int, eps: float
+    data: Data, estimate: Estimate, window: tuple[int | None, int | None], channels: int, eps: float
 ) -> tuple[dict[str, float], dict[str, float], float]:
     """(values, uncertainties, error): each number as its shortest decimal. Beta is rounded first,
     for that sharpens the others; the scale may be a short alpha divided by a window's size."""
-    start = {"scale": law.scale, "beta": law.beta, "bias": law.bias}
-    free = NAMES if law.bias else ("scale", "beta")
+    start = {"scale": estimate.scale, "beta": estimate.beta, "bias": estimate.bias}
+    free = NAMES if estimate.bias else ("scale", "beta")
     whole = fit(data, start, free, eps)
     for share in (1.0, 0.25, 0.05):
         values, last = dict(whole.values), whole
         for i, name in enumerate(name for name in ("beta", "bias") if name in free):
             values[name], _ = shortest(values[name], share * last.uncertainty[name])
-            rest = ("scale", "bias")[: 2 - i] if law.bias else ("scale",)
+            rest = ("scale", "bias")[: 2 - i] if estimate.bias else ("scale",)
             last = fit(data, values, rest, eps)
             values = dict(last.values)
         values["scale"] = _short_scale(
