@@ -31,13 +31,26 @@ constexpr int digits_of<bf16> = 8;
 inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
 inline i64 most(i64 a, i64 b) { return a > b ? a : b; }
 
-// Lanes outside [low, high], and nan, for v >= 0: one comparison, of the bits as whole numbers
-// that begin with the smallest one at `low`.
-inline unsigned beyond(vf v, float low, float high) {
-    const std::uint32_t first = bits_of<std::uint32_t>(low), last = bits_of<std::uint32_t>(high);
-    return lanes_above(bits_of<vi>(bits_of<vu>(v) + (0x80000000 - first)),
-                       int(last - first - 0x80000000));
-}
+// Numbers v >= 0 outside [low, high], and nan: one comparison, of their bits as whole numbers that
+// begin with the smallest one at `low`.
+class Beyond {
+public:
+    Beyond(float low, float high) : first(0x80000000 - bits_of<std::uint32_t>(low)), last(int(bits_of<std::uint32_t>(high) + first)) {}
+    void add(vf v) {
+        const vi place = places(v);
+        farthest = place > farthest ? place : farthest;
+    }
+    bool any() const { return lanes_above(farthest, last) != 0; }  // of all that were added
+    unsigned lanes(vf v) const { return lanes_above(places(v), last); }
+
+private:
+    vi places(vf v) const { return bits_of<vi>(bits_of<vu>(v) + first); }
+    std::uint32_t first;
+    int last;
+    vi farthest = vi{} + (-0x7fffffff - 1);
+};
+
+inline unsigned beyond(vf v, float low, float high) { return Beyond(low, high).lanes(v); }
 
 // ---- elements in memory ----------------------------------------------------------------------
 

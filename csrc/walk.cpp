@@ -90,7 +90,8 @@ bool narrow_enough(const Coefficients& k, Power power, Type type) {
 
 bool grouped_enough(const Coefficients& k, Power power, Type type) {
     return power != Power::any && type != Type::f64 && k.before + k.after + 1 > direct_width &&
-           moderate(k.scale) && moderate(k.bias);
+           // The ends of windows are summed in float: as above.
+           k.scale > 0x1p-60 && k.scale < 0x1p20 && moderate(k.bias);
 }
 
 // Drops axes of one, joins those that lie behind each other in every operand, and moves the one
@@ -232,7 +233,7 @@ i64 forward_period(Type type, const Coefficients& k) {
     if (width <= direct_width) return 1;
     if (!grouped_enough(k, power_of(k.beta), type)) return width;
     const i64 blocks = (width - (group - 1)) / group;  // summed as a window over blocks
-    return blocks <= direct_width ? group : group * blocks;
+    return blocks <= 2 ? group : group * blocks;
 }
 
 bool forward(const Problem& problem) { return run(problem, &KernelTable::forward, nullptr); }

@@ -67,13 +67,14 @@ public:
           channels(tile.channels),
           pitch(round_up(tile.pixels, float_lanes)) {}
 
-    // A window of `width` rows that begins at the row asked for, over rows of any kind.
+    // A window of `width` rows that begins at the row asked for, over rows of any kind: the sum of two
+    // rows at most.
     Window(i64 rows, i64 width, i64 pixels)
-        : before(0), width(width), channels(rows), pitch(round_up(pixels, float_lanes)) {}
+        : before(0), width(width), channels(rows), pitch(round_up(pixels, float_lanes)), direct(2) {}
 
     void place(Arena& arena) {
         ring = arena.take<double>(least(width, channels) * A::parts * pitch);
-        if (width > direct_width) prefix = arena.take<double>(A::parts * pitch);
+        if (width > direct) prefix = arena.take<double>(A::parts * pitch);
     }
 
     // Where the terms of channel j go, two vectors of doubles at a time; end(j) follows.
@@ -90,7 +91,7 @@ public:
             if (prefix) (first ? term : A::load(prefix + i, pitch) + term).store(prefix + i, pitch);
         }
     };
-    Into into(i64 j) const { return {slot(j), width > direct_width ? prefix : nullptr, pitch, prefix_empty}; }
+    Into into(i64 j) const { return {slot(j), width > direct ? prefix : nullptr, pitch, prefix_empty}; }
 
     // The terms of channel j as products of two rows of n inputs.
     template <class S>
@@ -105,7 +106,7 @@ public:
     // Channel j is in. Beyond the last channel there is nothing to put, but blocks end there too.
     void end(i64 j) {
         prefix_empty = prefix_empty && j >= channels;
-        if (width <= direct_width || j % width != width - 1) return;
+        if (width <= direct || j % width != width - 1) return;
         for (i64 k = least(j, channels - 1) - 1; k > j - width; --k) {
             double *to = slot(k), *next = slot(k + 1);
             for (i64 i = 0; i < pitch; i += double_lanes)
@@ -124,6 +125,7 @@ public:
             const Pair low = one<fixed>(i);
             return {low, both ? one<fixed>(i + double_lanes) : low};
         }
+        const double* row(int k) const { return rows[k]; }
         int count = 0;
 
     private:
@@ -145,7 +147,7 @@ public:
         Rows r;
         r.pitch = pitch;
         const i64 first = c - before;
-        if (width <= direct_width) {
+        if (width <= direct) {
             for (i64 j = most(first, 0); j <= least(first + width - 1, channels - 1); ++j)
                 r.rows[r.count++] = slot(j);
         } else {
@@ -159,6 +161,7 @@ private:
     double* slot(i64 j) const { return ring + j % width * (A::parts * pitch); }
 
     i64 before, width, channels, pitch;
+    i64 direct = direct_width;  // widths up to which rows are added afresh
     double* ring = nullptr;
     double* prefix = nullptr;
     bool prefix_empty = true;

@@ -54,12 +54,13 @@ def test_wide_windows_are_within_the_same_bound(dtype: Any, width: int, beta: fl
     check_forward(dtype, width, beta, pixels=17)
 
 
+@pytest.mark.parametrize("width", [5, 7, 11])
 @pytest.mark.parametrize("beta", [0.5, 0.75, 1.0, 2.0])
-def test_where_short_windows_round_worst(beta: float) -> None:
+def test_where_float_sums_round_worst(beta: float, width: int) -> None:
     """Sums of equal squares: all of float32's roundings at their largest, in many elements."""
     x = np.random.default_rng(5).uniform(0.9, 1.1, (40, 1 << 14)).astype(np.float32)
     for scale, bias in ((1, 0), (0.2, 0.1), (7, 2), (0.3, 1)):
-        spec = LRNSpec(scale, beta, bias, 2, 2)
+        spec = LRNSpec(scale, beta, bias, *ends(width))
         worst = exact.worst_ulp(forward(x, spec=spec, axis=0), exact.forward(x, spec))
         assert worst <= forward_bound(x.dtype, beta), spec
 
