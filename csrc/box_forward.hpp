@@ -25,22 +25,32 @@ inline auto line_for(Power power) {
 template <class S, Power power>
 struct BoxForwardLine {
     LRN_LOOP static void line(const typename BoxRing<Sum<S>>::Rows& sums, i64 cell, const S* own, S* to, i64 n,
-                     const Coefficients& k, BoxRare& rare) {
-        const Energy<S, power> energy(k, false);
-        const Range range = energy.plain;
+                     const EnergyNumbers& numbers, BoxRare& rare) {
         const i64 at = cell * round_up(n, float_lanes);
-        const vd scale = all(k.scale), bias = all(k.bias);
-        const vf lowest = all(float(range.low)), highest = all(float(range.high));
         with_rows(sums.count, [&, near = sums](auto count) {
-            for (i64 i = 0; i < n; i += float_lanes) {
-                if constexpr (Energy<S, power>::float_chain) {
-                    // The product of two floats rounds once, in float as in double.
+            if constexpr (Energy<S, power>::float_chain) {
+                // The product of two floats rounds once, in float as in double.
+                const vd scale = all(numbers.k.scale), bias = all(numbers.k.bias);
+                const float lowest = float(numbers.plain.low), highest = float(numbers.plain.high);
+                Beyond far(lowest, highest);
+                const auto energy = [=](i64 i) {
                     const Pairs s = near.template at<count.value>(at + i);
-                    const vf d = narrow({fma(s.low.high, scale, bias), fma(s.high.high, scale, bias)});
-                    put(to, i, n, get(own, i, n) * chain<power, digits_of<S>>(d));
-                    const unsigned lanes = outside(d, lowest, highest);
-                    if (lanes) rare.add(cell, i, lanes);
-                } else {
+                    return narrow(Doubles{fma(s.low.high, scale, bias), fma(s.high.high, scale, bias)});
+                };
+                const auto result = [&](i64 i, vf x) {
+                    const vf d = energy(i);
+                    far.add(d);
+                    return x * chain<power, digits_of<S>>(d);
+                };
+                i64 i = 0;
+                for (; i + float_lanes <= n; i += float_lanes) store(to + i, result(i, load(own + i)));
+                if (i < n) store_part(to + i, result(i, load_part(own + i, n - i)), n - i);
+                if (!far.any()) return;
+                for (i = 0; i < n; i += float_lanes)
+                    if (const unsigned lanes = outside(energy(i), all(lowest), all(highest))) rare.add(cell, i, lanes);
+            } else {
+                const Energy<S, power> energy(numbers);
+                for (i64 i = 0; i < n; i += float_lanes) {
                     const bool both = n - i > double_lanes;
                     const Pairs s = near.template at<count.value>(at + i, both);
                     const Powers p = energy(s, both);
@@ -63,6 +73,7 @@ public:
           x(tile, X, k.before + k.after + 1),
           y(tile),
           squares(tile),
+          numbers(k, tile.power, sizeof(S) == 8, false),
           rare(tile),
           exact(tile, false, 1) {}
 
@@ -96,7 +107,7 @@ private:
         const auto sums = squares.rows(c);
         rare.clear();
         for (i64 cell = 0; cell < tile.cells; ++cell) {
-            compute(sums, cell, x.line(c, cell), y.line(c, cell), tile.lanes, k, rare);
+            compute(sums, cell, x.line(c, cell), y.line(c, cell), tile.lanes, numbers, rare);
             y.done(c, cell);
         }
         for (i64 flat : rare) {
@@ -116,6 +127,7 @@ private:
     BoxReader<S> x;
     BoxWriter<S> y;
     BoxSquares<S> squares;
+    const EnergyNumbers numbers;
     BoxRare rare;
     ExactSums exact;
 };

@@ -10,10 +10,10 @@ template <class S, Power power>
 struct BoxJvpLine {
     using Rows = typename BoxRing<Sum<S>>::Rows;
     LRN_LOOP static void line(const Rows& squares, const Rows& products, i64 cell, const S* x, const S* t, S* to, i64 n,
-                     const Coefficients& k, BoxRare& rare) {
-        const Energy<S, power> energy(k, false);
+                     const EnergyNumbers& numbers, BoxRare& rare) {
+        const Energy<S, power> energy(numbers);
         const i64 at = cell * round_up(n, float_lanes);
-        const double factor = 2 * k.scale * k.beta;
+        const double factor = 2 * numbers.k.scale * numbers.k.beta;
         const auto one_vector = [&](vd v, vd u, vd to_beta, vd inverse, vd sum) {
             const vd direct = u * to_beta;
             return factor == 0 ? direct : fnma(all(factor) * v * (to_beta * inverse), sum, direct);
@@ -43,6 +43,7 @@ public:
           t(tile, second, k.before + k.after + 1),
           dy(tile),
           squares(tile),
+          numbers(k, tile.power, sizeof(S) == 8, false),
           products_of(tile, false),
           rare(tile),
           reached(tile, true),
@@ -100,7 +101,7 @@ private:
         const auto sums = squares.rows(c), along = products_of.rows(c);
         rare.clear();
         for (i64 cell = 0; cell < tile.cells; ++cell) {
-            compute(sums, along, cell, x.line(c, cell), t.line(c, cell), dy.line(c, cell), tile.lanes, k, rare);
+            compute(sums, along, cell, x.line(c, cell), t.line(c, cell), dy.line(c, cell), tile.lanes, numbers, rare);
             dy.done(c, cell);
         }
         for (i64 flat : rare) repair(c, flat);
@@ -128,6 +129,7 @@ private:
     BoxReader<S> x, t;
     BoxWriter<S> dy;
     BoxSquares<S> squares;
+    const EnergyNumbers numbers;
     BoxWindow<Sum<S>> products_of;
     BoxRare rare;
     Reached reached;

@@ -17,7 +17,7 @@ public:
           x(tile, X, k.before + k.after + 1),
           g(tile, second, 1),
           squares(tile),
-          energy(k, false),
+          energy(EnergyNumbers(k, Power::any, sizeof(S) == 8, false)),
           rare(tile),
           exact(tile, false, 1) {}
 

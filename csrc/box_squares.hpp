@@ -92,12 +92,8 @@ private:
         if constexpr (A::parts == 1) taker.put(i, A{low}, A{high});
     }
 
-    static void copy(float* to, const S* x, i64 n) {
-        for (i64 i = 0; i < n; i += float_lanes) store(to + i, get(x, i, n));
-    }
-
     LRN_LOOP void short_line(i64 j, const S* x) {
-        copy(line, x, n);
+        std::memcpy(line, x, std::size_t(n) * sizeof(S));
         const float* from = line - before;
         short_sums(j, 0, [from](int r, i64 i) { return load(from + r + i); });
     }

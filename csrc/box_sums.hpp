@@ -124,10 +124,15 @@ public:
         int count = 0;
 
     private:
+        A row(int k, i64 i) const { return A::load(rows[k] + i, length); }
         template <int fixed>
         Pair one(i64 i) const {
-            A sum = A::load(rows[0] + i, length);
-            for (int k = 1; k < (fixed ? fixed : count); ++k) sum = sum + A::load(rows[k] + i, length);
+            A sum = row(0, i);
+            if constexpr (fixed >= 2) sum = sum + row(1, i);
+            if constexpr (fixed >= 3) sum = sum + row(2, i);
+            if constexpr (fixed == 5) sum = sum + row(3, i) + row(4, i);
+            if constexpr (fixed == 0)
+                for (int k = 1; k < count; ++k) sum = sum + row(k, i);
             return sum.value();
         }
         friend class BoxRing;
@@ -140,7 +145,11 @@ public:
         r.length = length;
         const i64 first = c - before;
         if (width <= direct_width) {
-            for (i64 j = most(first, 0); j <= least(first + width - 1, count - 1); ++j) r.rows[r.count++] = slot(j);
+            i64 j = most(first, 0), at = j % width;
+            for (const i64 last = least(first + width - 1, count - 1); j <= last; ++j) {
+                r.rows[r.count++] = ring + at * (A::parts * length);
+                if (++at == width) at = 0;
+            }
         } else {
             if (first >= 0) r.rows[r.count++] = slot(first);
             if (!prefix_empty) r.rows[r.count++] = prefix;

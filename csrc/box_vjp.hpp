@@ -12,9 +12,9 @@ namespace {
 template <class S, Power power>
 struct BoxPassBack {
     LRN_LOOP static void line(const typename BoxRing<Sum<S>>::Rows& sums, i64 cell, const S* x, const S* g, i64 n,
-                     const Coefficients& k, double* direct, double* through, BoxRare& rare) {
+                     const EnergyNumbers& numbers, double* direct, double* through, BoxRare& rare) {
         using A = Sum<S>;
-        const Energy<S, power> energy(k, false);
+        const Energy<S, power> energy(numbers);
         const i64 pitch = round_up(n, float_lanes), at = cell * pitch;
         with_rows(sums.count, [&, near = sums, energy](auto count) {
             for (i64 i = 0; i < n; i += float_lanes) {
@@ -46,6 +46,7 @@ public:
           g(tile, second, k.before + k.after + 1),
           dx(tile),
           squares(tile),
+          numbers(k, tile.power, sizeof(S) == 8, false),
           through(tile, true),
           rare(tile),
           reached(tile, false),
@@ -101,7 +102,7 @@ private:
         const auto sums = squares.rows(m);
         rare.clear();
         through.take_in(m, [&](i64 cell) {
-            compute(sums, cell, x.line(m, cell), g.line(m, cell), tile.lanes, k, direct_line(m, cell), through_line, rare);
+            compute(sums, cell, x.line(m, cell), g.line(m, cell), tile.lanes, numbers, direct_line(m, cell), through_line, rare);
             return [this](i64 i) -> Two<A> { return {A::load(through_line + i, pitch), A::load(through_line + i + double_lanes, pitch)}; };
         });
         reached.mark(m, rare);
@@ -164,6 +165,7 @@ private:
     BoxReader<S> x, g;
     BoxWriter<S> dx;
     BoxSquares<S> squares;
+    const EnergyNumbers numbers;
     BoxWindow<A> through;
     double *direct = nullptr, *through_line = nullptr;
     BoxRare rare;

@@ -48,18 +48,31 @@ struct Powers {
     unsigned rare;      // lanes that are not to be trusted
 };
 
+// Whether the power has kernels of its own here; the others share those of Power::any.
+constexpr bool has_own_kernels(Power power) { return is_chain(power) && (!is_steep(power) || power == Power::two); }
+
+// What the elements of a call share.
+struct EnergyNumbers {
+    // exact_sums: of inputs of 32 bits or less, whether the sums given hold every square.
+    EnergyNumbers(const Coefficients& k, Power power, bool is_double, bool exact_sums)
+        : k(k), range(range_of(k, true, 300)), numbers(k, power, true), exact_sums(exact_sums),
+          plain(is_double || !has_own_kernels(power) || range.low > 1 ? range : Range{numbers.lowest, numbers.limit}) {}
+
+    const Coefficients& k;
+    const Range range;
+    const Numbers numbers;
+    const bool exact_sums;
+    const Range plain;  // of D, where the common code is trusted
+};
+
 template <class S, Power power>
-class Energy {
+class Energy : public EnergyNumbers {
 public:
     static constexpr bool is_double = sizeof(S) == 8;
-
     static constexpr bool float_chain = power != Power::any && !is_double;
 
-    // exact_sums: of inputs of 32 bits or less, whether the sums given hold every square.
-    explicit Energy(const Coefficients& k, bool exact_sums = true)
-        : k(k), range(range_of(k, true, 300)), numbers(k, power, true), exact_sums(exact_sums) {
-        plain = !float_chain || range.low > 1 ? range : Range{numbers.lowest, numbers.limit};
-    }
+    explicit Energy(const Coefficients& k) : EnergyNumbers(k, power, is_double, true) {}
+    explicit Energy(const EnergyNumbers& numbers) : EnergyNumbers(numbers) {}
 
     // both: whether the upper half holds any pixels. Roots are slow enough to ask.
     Powers operator()(Pairs sums, bool both = true) const {
@@ -96,8 +109,6 @@ public:
         return result;
     }
 
-    Range plain;  // of D, where the common code is trusted
-
 private:
     unsigned outside_plain(Doubles d) const {
         return outside(d.low, all(plain.low), all(plain.high)) | outside(d.high, all(plain.low), all(plain.high)) << double_lanes;
@@ -121,11 +132,6 @@ private:
         const vd marked = (v == v) ? vd{} : all(1.0);
         return outside(marked, vd{}, vd{});
     }
-
-    const Coefficients& k;
-    Range range;
-    Numbers numbers;
-    bool exact_sums;
 };
 
 // Runs the kernel for the tile's power.
