@@ -27,6 +27,14 @@ inline double scalar_forward(const void* kernel, i64, i64 p) {
     return scalar::forward(window, direct_width, row.rows.own, row.k);
 }
 
+// The lanes whose window holds nothing but zeros. Where the activations before are mostly zero, so are
+// most windows, and D is bias without another sum.
+[[gnu::noinline]] unsigned windows_of_zeros(const NarrowRows& rows, i64 i, i64 n) {
+    vu bits{};
+    for (const float* row : rows.row) bits |= bits_of<vu>(get(row, i, n));
+    return ~lanes_above(bits_of<vi>(bits & 0x7fffffff), 0);
+}
+
 // Of `count` channels, whose rows lie `step` elements apart: more than one only where every row of
 // their windows does. Windows of fewer rows have zeros in the last ones, which stay.
 struct Run {
@@ -37,6 +45,8 @@ template <Power power, class S, bool around_cache>
 inline void narrow_row(NarrowRows& rows, S* to, i64 n, const Numbers& numbers, const Run& run) {
     const NarrowEnergy<power, S> energy(numbers);
     const NarrowScalar scalar{rows, numbers.k};
+    const float at_zero = float(numbers.at_zero);
+    const bool zero_matters = numbers.k.bias == 0 && numbers.wide.low < 1;
     // A copy that stays in registers: for all the compiler knows, a store to y changes `rows`.
     NarrowRows near = rows;
     for (i64 c = 0;;) {
@@ -44,8 +54,10 @@ inline void narrow_row(NarrowRows& rows, S* to, i64 n, const Numbers& numbers, c
         const auto compute = [&](i64 i, auto get) {
             const NarrowPowers p = energy(near, get);
             vf y = get(own) * p.power;
-            if (p.beyond) [[unlikely]]
-                y = careful_forward<power>(y, get(own), p.d, energy.wide_energy(near, get), numbers, {scalar_forward, &scalar, 0, i});
+            if (p.beyond) [[unlikely]] {
+                if (zero_matters && !(p.beyond & ~windows_of_zeros(near, i, n))) y = p.d == 0 ? get(own) * at_zero : y;
+                else y = careful_forward<power>(y, get(own), p.d, energy.wide_energy(near, get), numbers, {scalar_forward, &scalar, 0, i});
+            }
             return y;
         };
         const auto part = [&](i64 i, i64 count) {
