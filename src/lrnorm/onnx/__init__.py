@@ -11,9 +11,10 @@ try:
 except ImportError as error:
     raise missing("lrnorm.onnx", "the package onnx", "'lrnorm[onnx]'") from error
 
-from lrnorm.onnx.attributes import rewrite, specs, to_onnx
+from lrnorm.onnx.attributes import rewrite, specs
 from lrnorm.onnx.decomposing import decompose
 from lrnorm.onnx.fusing import Chain, chains, fuse
 from lrnorm.onnx.loading import load
+from lrnorm.onnx.node_graph import to_onnx
 
 __all__ = ["Chain", "chains", "decompose", "fuse", "load", "rewrite", "specs", "to_onnx"]

@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, ModelProto, helper
 
-from lrnorm._layers.layer import LocalResponseNormalizationLayer
 from lrnorm._spec.errors import KindError, LRNormError, ParameterError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.onnx.graph import Found, Model, copied, lrn_nodes, opened, with_data
 
 DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
-OPSET, IR_VERSION = 17, 8  # of what is written: new enough for every operator used, and read widely
 
 # What an attribute of an LRN must be: its kind in the file, and how that is said.
 _KINDS = {
@@ -106,7 +103,7 @@ def in_onnx_words(spec: LRNSpec, channels: int | None = None) -> dict[str, Any] 
     size = before + after + 1
     numbers = {"alpha": spec.scale * size, "beta": spec.beta, "bias": spec.bias}
     for name, number in numbers.items():
-        if not _fits_float32(number):
+        if not fits_float32(number):
             return f"ONNX keeps {name} in float32, where {number!r} does not fit"
     if size >= 2**63:
         return f"ONNX keeps size in 64 bits, where {size} does not fit"
@@ -120,7 +117,7 @@ def clipped(spec: LRNSpec, channels: int) -> tuple[int, int]:
     return min(before, last), min(after, last)
 
 
-def _fits_float32(number: float) -> bool:
+def fits_float32(number: float) -> bool:
     with np.errstate(all="ignore"):
         return math.isclose(float(np.float32(number)), number, rel_tol=1e-6)
 
@@ -184,135 +181,3 @@ def _checked(path: str, spec: Any, found: Mapping[str, Found]) -> dict[str, Any]
             way_out="lrnorm.onnx.to_onnx(spec) writes such a window as other operators.",
         )
     return said
-
-
-def to_onnx(layer: Any) -> ModelProto:
-    """A model of a layer, "Input" to "Output", float32 of (batch, channels, height, width); or of a
-    net, with the net's ports.
-
-        Output = Input * (bias + scale * sum(Input[j]**2 for j in c-before … c+after)) ** -beta
-
-    Sizes are free, except those that the layer's `input` fixes. It is one LRN node where ONNX has
-    a word for the window: as many channels before as after, or one more after. A window that leans
-    otherwise, or has an end None, is written out in standard operators. Even windows (one more
-    after) are right ONNX, but ONNX Runtime refuses them on the CPU.
-
-    `layer` is a layer, an LRNSpec, one of the modules of `lrnorm.torch`, or a NetChain or NetGraph.
-    The model of a net is what ``information(net, "NodeGraph")`` gives: each LRN is one node.
-
-    Errors: ParameterError (a ValueError) for a number that float32 cannot hold, and for a layer of
-    a net that ONNX has no operator for; KindError (a TypeError) for anything else.
-
-    Source: the operator LRN-13 of the ONNX standard.
-
-    >>> import lrnorm
-    >>> model = lrnorm.onnx.to_onnx(lrnorm.LocalResponseNormalizationLayer(input=(96, None, None)))
-    >>> [node.op_type for node in model.graph.node]
-    ['LRN']
-    """
-    sizes: tuple[int | None, ...] = (None, None, None)
-    if isinstance(layer, LRNSpec):
-        spec = layer
-    elif isinstance(layer, LocalResponseNormalizationLayer):
-        spec, sizes = layer.spec, layer.input or sizes
-    elif isinstance(getattr(layer, "spec", None), LRNSpec):
-        spec, sizes = layer.spec, getattr(layer, "input", sizes)
-    elif hasattr(layer, "_structure") and not isinstance(layer, type):
-        from lrnorm.onnx.node_graph import model_of
-
-        return model_of(layer._structure())
-    else:
-        raise KindError("to_onnx", "takes a layer, a net or an LRNSpec", value=layer)
-    said = in_onnx_words(spec, sizes[0])
-    if isinstance(said, str):
-        nodes = _written_out(spec, sizes[0])
-    else:
-        nodes = [helper.make_node("LRN", ["Input"], ["Output"], name="LRN", **said)]
-    names = ("channels", "height", "width")
-    shape = ["batch", *(size or name for size, name in zip(sizes, names, strict=True))]
-    ports = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name in ("Input", "Output")
-    ]
-    graph = helper.make_graph(nodes, "LocalResponseNormalization", ports[:1], ports[1:])
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="lrnorm",
-    )
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def _written_out(spec: LRNSpec, channels: int | None) -> list[NodeProto]:
-    """The formula in standard operators."""
-    before, after = spec.before, spec.after
-    if isinstance(before, tuple) or isinstance(after, tuple):
-        raise ParameterError(
-            "to_onnx",
-            "takes a spec with one window, along the channels",
-            value=spec,
-            way_out="Export a PyTorch module that calls the function with axis=(2, 3).",
-        )
-    if channels is not None:
-        before, after = clipped(spec, channels)
-    sums, factor = _window_sums(before, after)
-    nodes = [helper.make_node("Mul", ["Input", "Input"], ["squares"]), *sums]
-    for operator, result, source, name, number in (
-        ("Mul", "scaled", "sums", "scale", spec.scale * factor),
-        ("Add", "D", "scaled", "bias", spec.bias),
-        ("Pow", "power", "D", "beta", spec.beta),
-    ):
-        nodes += [_number(name, number), helper.make_node(operator, [source, name], [result])]
-    return [*nodes, helper.make_node("Div", ["Input", "power"], ["Output"])]
-
-
-def _window_sums(before: int | None, after: int | None) -> tuple[list[NodeProto], int]:
-    """From "squares" to "sums", and by what these are too small: a pool averages."""
-    make = helper.make_node
-    if before is None and after is None:
-        axis = _integers("channel_axis", [1])
-        return [axis, make("ReduceSum", ["squares", "channel_axis"], ["sums"], keepdims=1)], 1
-    if before is not None and after is not None:
-        size = before + after + 1
-        return [
-            _integers("axis", [1]),
-            make("Unsqueeze", ["squares", "axis"], ["planes"]),
-            _integers("pads", [0, 0, before, 0, 0, 0, 0, after, 0, 0]),
-            make("Pad", ["planes", "pads"], ["padded"]),
-            make("AveragePool", ["padded"], ["pooled"], kernel_shape=[size, 1, 1]),
-            make("Squeeze", ["pooled", "axis"], ["sums"]),
-        ], size
-    # Running sums from the open end. They only add, and are read `reach` channels further.
-    reach = before or after or 0
-    pads = [0, reach, 0, 0, 0, 0, 0, 0] if before is not None else [0, 0, 0, 0, 0, reach, 0, 0]
-    last = np.iinfo(np.int64).max
-    start, stop = (0, -reach or last) if before is not None else (reach, last)
-    return [
-        _integers("pads", pads),
-        make("Pad", ["squares", "pads"], ["padded"]),
-        helper.make_node(
-            "Constant", [], ["channel_axis"], value=onnx.numpy_helper.from_array(np.array(1))
-        ),
-        make("CumSum", ["padded", "channel_axis"], ["running"], reverse=int(before is not None)),
-        _integers("start", [start]),
-        _integers("stop", [stop]),
-        _integers("axis", [1]),
-        make("Slice", ["running", "start", "stop", "axis"], ["sums"]),
-    ], 1
-
-
-def _integers(name: str, numbers: list[int]) -> NodeProto:
-    return helper.make_node("Constant", [], [name], value_ints=numbers)
-
-
-def _number(name: str, number: float) -> NodeProto:
-    if not _fits_float32(number):
-        raise ParameterError(
-            name,
-            "must fit into float32, in which the model computes",
-            value=number,
-            way_out="Scale the input, or keep the layer out of the model.",
-        )
-    return helper.make_node("Constant", [], [name], value_float=number)

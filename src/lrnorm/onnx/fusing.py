@@ -81,7 +81,7 @@ def chains(model: Model) -> dict[str, Chain]:
     >>> leaning = lrnorm.LRNSpec(scale=0.25, beta=0.75, bias=1.0, before=2, after=1)
     >>> [chain] = lrnorm.onnx.chains(lrnorm.onnx.to_onnx(leaning)).values()
     >>> chain.spec, chain.nodes
-    (LRNSpec(scale=0.25, beta=0.75, bias=1.0, before=2, after=1), 9)
+    (LRNSpec(scale=0.25, beta=0.75, bias=1.0, before=2, after=1), 10)
     >>> print(chain.why_not)
     an LRN node of ONNX has before = (size - 1) // 2 and after = size // 2, got before=2, after=1
     """

@@ -1,4 +1,4 @@
-"""Layers and nets as one ONNX model, and its drawing: what information calls NodeGraph."""
+"""Layers and nets as one ONNX model, and its drawing, which information calls NodeGraph."""
 
 from __future__ import annotations
 
@@ -15,14 +15,96 @@ from lrnorm._layers.layer import LocalResponseNormalizationLayer
 from lrnorm._layers.shapes import Shape
 from lrnorm._layers.structure import Leaf, Path, Structure
 from lrnorm._report.rendering import Arrow, Box, Drawing
-from lrnorm._spec.errors import ParameterError
+from lrnorm._spec.errors import KindError, ParameterError
+from lrnorm._spec.spec import LRNSpec
 from lrnorm.net.functions import SAYABLE, Elementwise, joining_axis, rule_of
 from lrnorm.net.ports import Source, named
-from lrnorm.onnx.attributes import IR_VERSION, OPSET, in_onnx_words, to_onnx
+from lrnorm.onnx.attributes import fits_float32, in_onnx_words
+from lrnorm.onnx.decomposing import write_out
 from lrnorm.onnx.graph import all_reads, free, graphs_of, scopes
 from lrnorm.onnx.segments import OnnxSegment, parsed
 
 _BATCH = "batch"
+OPSET, IR_VERSION = 17, 8  # of what is written: new enough for every operator used, and read widely
+
+
+def to_onnx(layer: Any) -> ModelProto:
+    """A model of a layer, "Input" to "Output", float32 of (batch, channels, height, width); or of a
+    net, with the net's ports.
+
+        Output = Input * (bias + scale * sum(Input[j]**2 for j in c-before … c+after)) ** -beta
+
+    Sizes are free, except those that the layer's `input` fixes. It is one LRN node where ONNX has
+    a word for the window: as many channels before as after, or one more after. A window that leans
+    otherwise, or has an end None, is written out in standard operators. Even windows (one more
+    after) are right ONNX, but ONNX Runtime refuses them on the CPU.
+
+    `layer` is a layer, an LRNSpec, one of the modules of `lrnorm.torch`, or a NetChain or NetGraph.
+    The model of a net is what ``information(net, "NodeGraph")`` gives: each LRN is one node.
+
+    Errors: ParameterError (a ValueError) for a number that float32 cannot hold, and for a layer of
+    a net that ONNX has no operator for; KindError (a TypeError) for anything else.
+
+    Source: the operator LRN-13 of the ONNX standard.
+
+    >>> import lrnorm
+    >>> model = lrnorm.onnx.to_onnx(lrnorm.LocalResponseNormalizationLayer(input=(96, None, None)))
+    >>> [node.op_type for node in model.graph.node]
+    ['LRN']
+    """
+    sizes: tuple[int | None, ...] = (None, None, None)
+    if isinstance(layer, LRNSpec):
+        spec = layer
+    elif isinstance(layer, LocalResponseNormalizationLayer):
+        spec, sizes = layer.spec, layer.input or sizes
+    elif isinstance(getattr(layer, "spec", None), LRNSpec):
+        spec, sizes = layer.spec, getattr(layer, "input", sizes)
+    elif hasattr(layer, "_structure") and not isinstance(layer, type):
+        return model_of(layer._structure())
+    else:
+        raise KindError("to_onnx", "takes a layer, a net or an LRNSpec", value=layer)
+    names = ("channels", "height", "width")
+    shape = ["batch", *(size or name for size, name in zip(sizes, names, strict=True))]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name in ("Input", "Output")
+    ]
+    said = in_onnx_words(spec, sizes[0])
+    node = helper.make_node("LRN", ["Input"], ["Output"], name="LRN")
+    graph = helper.make_graph([node], "LocalResponseNormalization", ports[:1], ports[1:])
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="lrnorm",
+    )
+    if isinstance(said, str):
+        write_out(model, _checked(spec))
+    else:
+        attributes = map(helper.make_attribute, said, said.values())
+        model.graph.node[0].attribute.extend(attributes)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _checked(spec: LRNSpec) -> LRNSpec:
+    """The spec, if the operators that write it out can have its window and its numbers."""
+    if isinstance(spec.before, tuple):
+        raise ParameterError(
+            "to_onnx",
+            "takes a spec with one window, along the channels",
+            value=spec,
+            way_out="Export a PyTorch module that calls the function with axis=(2, 3).",
+        )
+    for name in ("scale", "beta", "bias"):
+        if not fits_float32(number := getattr(spec, name)):
+            raise ParameterError(
+                name,
+                "must fit into float32, in which the model computes",
+                value=number,
+                way_out="Scale the input, or keep the layer out of the model.",
+            )
+    return spec
 
 
 def model_of(facts: Structure) -> ModelProto:
@@ -159,8 +241,6 @@ class _Writer:
         if isinstance(layer, OnnxSegment):
             return parsed(layer.model)
         if isinstance(layer, LocalResponseNormalizationLayer):
-            if layer.input is None:  # it came as one node
-                return _single("LRN", 1, in_onnx_words(layer.spec))
             written = to_onnx(layer)
             return _loose(written) if len(written.graph.node) == 1 else written
         links = self.into[path]
