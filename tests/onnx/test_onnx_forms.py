@@ -1,4 +1,4 @@
-"""One LRN written sixteen ways: found by what it computes, and what is no LRN is left."""
+"""One LRN written seventeen ways: found by what it computes, and what is no LRN is left."""
 
 from __future__ import annotations
 
@@ -110,6 +110,14 @@ def channels_last(g):
     return g.node("Transpose", g.node("Div", last, power), perm=[0, 3, 1, 2])
 
 
+def transposed_on_the_way(g):
+    """As tf2onnx writes it: the sums of (n, c, h, w), the quotient of (n, h, w, c)."""
+    last = [0, 2, 3, 1]
+    energy = g.node("Transpose", g.energy(g.slices(g.square("x"), 1)), perm=last)
+    y = g.node("Div", g.node("Transpose", "x", perm=last), g.node("Pow", energy, 0.75))
+    return g.node("Transpose", y, perm=[0, 3, 1, 2])
+
+
 def negative_exponent(g):
     return g.node("Mul", g.node("Pow", g.energy(g.slices(g.square("x"), 1)), -0.75), "x")
 
@@ -159,7 +167,7 @@ def l2_pooling(g):
 
 FUSED = (
     *(pool_and_pad, pool_that_pads, band, band_and_roots, slices, slices_then_squares),
-    *(channels_last, negative_exponent, reciprocal, two_quotients),
+    *(channels_last, transposed_on_the_way, negative_exponent, reciprocal, two_quotients),
 )
 REPORTED = {
     whole_axis_by_mean: LRNSpec(1 / C, 0.5, 1e-3, None, None),
@@ -203,14 +211,26 @@ def test_what_is_no_lrn_is_left(form):
     assert lrnorm.onnx.fuse(model).SerializeToString() == model.SerializeToString()
 
 
-def test_the_table_has_sixteen():
-    assert (len(FUSED) + len(REPORTED), len(LEFT)) == (12, 4)
+def test_the_table_has_seventeen():
+    assert (len(FUSED) + len(REPORTED), len(LEFT)) == (13, 4)
 
 
 @pytest.mark.parametrize("sizes", [("n", C, "h", "w"), (1, C, 60, 900), (2, C, 5, 4)])
 def test_sizes_known_and_unknown(sizes):
     model = written(channels_last, sizes=sizes)
     assert kinds(lrnorm.onnx.fuse(model)) == ["LRN"]
+
+
+def test_a_quotient_with_other_axes_than_its_input_gets_a_transpose():
+    graph = Graph()
+    transposed_on_the_way(graph)
+    graph.nodes.pop()
+    model = graph.model(graph.nodes[-1].output[0], sizes=(3, C, 5, 4))
+    [chain] = lrnorm.onnx.chains(model).values()
+    assert (chain.axis, chain.shape) == (1, (3, C, 5, 4))
+    fused = lrnorm.onnx.fuse(model)
+    assert kinds(fused) == ["LRN", "Transpose"]
+    agree(model, fused, (3, C, 5, 4))
 
 
 def test_channels_last_that_nothing_undoes_get_transposes():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from onnx import NodeProto
 
-from lrnorm.onnx.graph import Scope, graphs_of, is_op, reads
-from lrnorm.onnx.tensors import is_constant
+from lrnorm.onnx.graph import Scope, attribute_value, is_op, needed, reads
 
 # Operators between the input and its squares, or its quotient, that leave the values as they are,
 # take some of them, or multiply them by a constant.
@@ -27,11 +26,13 @@ Answer = TypeVar("Answer")
 @dataclass(frozen=True)
 class Candidate:
     """A quotient that depends on `source` alone: its nodes in order, the last being the quotient
-    or its cast, and those before it that hold squares or sums of squares."""
+    or its cast, those before it that hold squares or sums of squares, and the axes of the source
+    in the order of the quotient, None where they are in place."""
 
     source: str
     nodes: tuple[NodeProto, ...]
     inner: tuple[NodeProto, ...]
+    axes: tuple[int, ...] | None
 
     @property
     def last(self) -> NodeProto:
@@ -43,28 +44,13 @@ class Candidate:
         return any(node.op_type.startswith("Reduce") for node in self.inner)
 
 
-def needs(node: NodeProto) -> set[str]:
-    """The values of its own graph, or of one around it, that a node reads, those that graphs
-    inside it read included."""
-    own = {
-        name
-        for _, graph in graphs_of(node)
-        for name in (
-            *(t.name for t in graph.initializer),
-            *(name for inner in graph.node for name in inner.output),
-            *(value.name for value in graph.input),
-        )
-    }
-    return set(reads(node)) - own
-
-
 def search(scope: Scope, verify: Callable[[Candidate], Answer | None]) -> list[Answer]:
     """What `verify` makes of the candidates of one graph. Of those with one input the longest
     comes first; the squares of one that is verified belong to no other."""
-    nodes = _ordered(scope)
+    nodes = scope.nodes
     squares = {id(node): node.input[0] for node in nodes if _is_square(node, scope)}
     constants = frozenset(
-        name for node in scope.nodes for name in needs(node) if is_constant(scope, name)
+        name for node in nodes for name in reads(node) if scope.constant(name) is not None
     )
     tried: set[str] = set()
     done: set[int] = set()
@@ -90,24 +76,6 @@ def search(scope: Scope, verify: Callable[[Candidate], Answer | None]) -> list[A
                 tried.add(source)
                 verified(source)
     return answers
-
-
-def _ordered(scope: Scope) -> list[NodeProto]:
-    """The nodes, each after those whose values it reads: ONNX demands it, some files do not."""
-    places = {name: i for i, node in enumerate(scope.nodes) for name in node.output if name}
-    waits = [
-        {i for name in needs(node) if (i := places.get(name, at)) != at}
-        for at, node in enumerate(scope.nodes)
-    ]
-    if all(not wait or max(wait) < at for at, wait in enumerate(waits)):
-        return scope.nodes
-    left, done, order = dict(enumerate(waits)), set[int](), list[NodeProto]()
-    while ready := [at for at, wait in left.items() if wait <= done]:
-        order += [scope.nodes[at] for at in ready]
-        done.update(ready)
-        for at in ready:
-            del left[at]
-    return order
 
 
 def _is_square(node: NodeProto, scope: Scope) -> bool:
@@ -149,17 +117,19 @@ def _from(
     nodes: list[NodeProto], source: str, squares: dict[int, str], constants: frozenset[str]
 ) -> list[Candidate]:
     """The quotients of light forms of `source` with values that its squares alone lead to."""
-    fixed, light, derived = set(constants), {source}, set[str]()
+    fixed, derived = set(constants), set[str]()
+    light: dict[str, tuple[int, ...] | None] = {source: None}  # name → order of axes
+    reached: list[NodeProto] = []
     inner: list[NodeProto] = []
-    quotients: list[tuple[NodeProto, int]] = []
+    quotients: list[NodeProto] = []
     for node in nodes:
-        wanted = needs(node)
-        inputs = wanted & (light | derived)
+        wanted = set(reads(node))
+        inputs = wanted & (light.keys() | derived)
         if source in node.output:
             continue
-        if is_op(node, "Shape") or all(n in fixed for n in wanted):
+        if is_op(node, "Shape") or wanted <= fixed:
             fixed.update(node.output)
-        elif not inputs or not all(n in fixed for n in wanted - inputs):
+        elif not inputs or not wanted - inputs <= fixed:
             continue
         elif squares.get(id(node)) in light or (
             wanted & derived and not _is_quotient(node, light, derived)
@@ -167,34 +137,36 @@ def _from(
             derived.update(node.output)
             inner.append(node)
         elif wanted & derived:
-            quotients.append((node, len(inner)))
-            light.update(node.output)
+            quotients.append(node)
+            light |= dict.fromkeys(node.output, _order(node, light))
         elif node.op_type in LIGHT:
-            light.update(node.output)
-            if is_op(node, "Cast") and any(node.input[0] in q.output for q, _ in quotients):
-                quotients.append((node, len(inner)))  # back to the type of the input
-    return [_candidate(nodes, source, node, inner[:count]) for node, count in reversed(quotients)]
+            light |= dict.fromkeys(node.output, _order(node, light))
+            if is_op(node, "Cast") and any(node.input[0] in q.output for q in quotients):
+                quotients.append(node)  # back to the type of the input
+        reached.append(node)
+    answers = []
+    for last in reversed(quotients):
+        whole = tuple(needed(reached, last.output))  # back to the source and the constants
+        ids = set(map(id, whole))
+        squared = tuple(node for node in inner if id(node) in ids)
+        answers.append(Candidate(source, whole, squared, light[last.output[0]]))
+    return answers
 
 
-def _is_quotient(node: NodeProto, light: set[str], derived: set[str]) -> bool:
+def _order(node: NodeProto, light: Mapping[str, tuple[int, ...] | None]) -> tuple[int, ...] | None:
+    """The order of the source's axes in what a node makes of a light form. Where a Reshape between
+    leaves it open, measuring shows that it is another."""
+    order = next(light[name] for name in node.input if name in light)
+    if not is_op(node, "Transpose"):
+        return order
+    perm = tuple(attribute_value(node, "perm", ()))
+    return tuple(order[axis] for axis in perm) if order and len(order) == len(perm) else perm
+
+
+def _is_quotient(node: NodeProto, light: Container[str], derived: set[str]) -> bool:
     pairs = []
     if is_op(node, "Div"):
         pairs = [tuple(node.input)]
     elif is_op(node, "Mul"):
         pairs = [tuple(node.input), tuple(reversed(node.input))]
     return any(a in light and b in derived for a, b in pairs)
-
-
-def _candidate(
-    nodes: list[NodeProto], source: str, last: NodeProto, inner: list[NodeProto]
-) -> Candidate:
-    """All that the quotient needs, back to the source and the constants."""
-    wanted, needed = needs(last), {id(last)}
-    for node in reversed(nodes):
-        outputs = set(node.output)
-        if id(node) not in needed and wanted & outputs and source not in outputs:
-            needed.add(id(node))
-            if not is_op(node, "Shape"):  # of a value that is known by its shape alone
-                wanted |= needs(node)
-    whole = tuple(node for node in nodes if id(node) in needed)
-    return Candidate(source, whole, tuple(node for node in inner if id(node) in needed))

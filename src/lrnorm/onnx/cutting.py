@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, helper, inliner
 from lrnorm._spec.errors import ParameterError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.onnx.attributes import attributes_of, spec_of
-from lrnorm.onnx.graph import free, is_op, label, lrn_nodes, reads
+from lrnorm.onnx.graph import free, is_op, label, lrn_nodes, needed, reads
 
 # They read nothing and give other numbers at every run: two copies of one would not agree.
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -56,8 +56,9 @@ def cut(model: ModelProto) -> Cut:
     depends on no input goes into every level that needs it."""
     model, specs = _inlined(model)
     graph = model.graph
-    constants: dict[str, Any] = {t.name: t for t in graph.initializer}
-    constants |= {t.values.name: t for t in graph.sparse_initializer}
+    tensors: dict[str, Any] = {t.name: t for t in graph.initializer}
+    tensors |= {t.values.name: t for t in graph.sparse_initializer}
+    constants = set(tensors)
     inputs = {value.name: value for value in graph.input if value.name not in constants}
     outputs = {value.name: value.name for value in graph.output}
     nodes = list(graph.node)
@@ -68,9 +69,10 @@ def cut(model: ModelProto) -> Cut:
     level = dict.fromkeys(inputs, 0)
     made_at: dict[str, int] = {}  # what the nodes of a level give or could give
     at: dict[int, list[NodeProto]] = {}
+    same: list[NodeProto] = []  # whatever the inputs
     takes: dict[int, dict[str, None]] = {}  # what those nodes read of other levels
     norms: dict[int, list[Norm]] = {}
-    for node in _needed(nodes, outputs.values()):
+    for node in needed(nodes, outputs.values()):
         for name in filter(None, node.input):
             if name not in level and name not in constants:
                 raise ParameterError(
@@ -93,7 +95,8 @@ def cut(model: ModelProto) -> Cut:
             level |= dict.fromkeys(results, depth)
             made_at |= dict.fromkeys(results, depth)
         else:
-            constants |= dict.fromkeys(results, node)
+            constants.update(results)
+            same.append(node)
 
     # Constants that no level but the first has a reason to give.
     ends = [*outputs.values(), *(norm.source for some in norms.values() for norm in some)]
@@ -110,10 +113,12 @@ def cut(model: ModelProto) -> Cut:
     for depth in sorted({*at, *norms}):
         some, wanted = at.get(depth, []), fixed if depth == 0 else []
         gives = [name for node in some for name in node.output if name in asked] + wanted
-        own, initializers = _with_constants(some, wanted, constants)
-        ordered = [node for node in nodes if id(node) in own]
+        fed = {name for node in some for name in reads(node)}
+        own = [*needed(same, fed.union(wanted)), *some]
+        read = fed.union(wanted, *map(reads, own))
+        initializers = [tensor for name, tensor in tensors.items() if name in read]
         found = norms.get(depth, [])
-        levels.append(Level(ordered, initializers, list(takes.get(depth, {})), gives, found))
+        levels.append(Level(own, initializers, list(takes.get(depth, {})), gives, found))
     return Cut(model, inputs, outputs, levels)
 
 
@@ -137,37 +142,3 @@ def _inlined(model: ModelProto) -> tuple[ModelProto, dict[str, tuple[str, LRNSpe
         f.node.output[0]: (path, spec_of(path, f), attributes_of(path, f)["alpha"])
         for path, f in found
     }
-
-
-def _needed(nodes: list[NodeProto], wanted: Iterable[str]) -> list[NodeProto]:
-    """The nodes without which these values cannot be had."""
-    names, kept = set(wanted), []
-    for node in reversed(nodes):
-        if names.intersection(node.output):
-            kept.append(node)
-            names.update(reads(node))
-    return kept[::-1]
-
-
-def _reads(nodes: Iterable[NodeProto]) -> dict[str, None]:
-    """The values that these nodes read, each once."""
-    return dict.fromkeys(name for node in nodes for name in reads(node))
-
-
-def _with_constants(
-    nodes: list[NodeProto], fixed: list[str], constants: Mapping[str, Any]
-) -> tuple[set[int], list[Any]]:
-    """The ids of the nodes and of those that make constants for them, and the initializers."""
-    ids = {id(node) for node in nodes}
-    initializers: dict[str, Any] = {}
-    names = [*fixed, *_reads(nodes)]
-    while names:
-        name = names.pop()
-        source = constants.get(name)
-        if isinstance(source, NodeProto):
-            if id(source) not in ids:
-                ids.add(id(source))
-                names += reads(source)
-        elif source is not None:
-            initializers[name] = source
-    return ids, list(initializers.values())

@@ -21,11 +21,12 @@ from lrnorm.onnx.graph import (
     Scope,
     copied,
     is_op,
+    label,
     labels,
     scopes,
     with_data,
 )
-from lrnorm.onnx.writing import Writer
+from lrnorm.onnx.writing import Writer, put, replaced
 
 _log = logging.getLogger("lrnorm.onnx")
 
@@ -71,8 +72,10 @@ def decompose(model: Model, *, runtime: str | None = None, form: str = "auto") -
     """
     wanted = _form(runtime, form)
     copy, folder = copied(model)
-    for scope in scopes(copy, folder):
-        nodes = [node for node in scope.nodes if is_op(node, "LRN")]
+    # A graph is copied with what is inside it, so the inner ones come first.
+    for scope in reversed(scopes(copy, folder)):
+        nodes = [node for node in scope.graph.node if is_op(node, "LRN")]
+        writers = []
         for name, node in zip(labels(nodes), nodes, strict=True):
             path = scope.prefix + name
             if wanted == "operator":
@@ -84,6 +87,8 @@ def decompose(model: Model, *, runtime: str | None = None, form: str = "auto") -
                 continue
             spec = spec_of(path, Found(node, {a.name: a for a in node.attribute}))
             _log.info("%s: %s in place of the LRN node", path, writer.write(spec))
+            writers.append(writer)
+        put(scope.graph, replaced(scope.graph.node, writers), writers)
     return with_data(copy, model, folder)
 
 
@@ -107,7 +112,9 @@ def _form(runtime: str | None, form: str) -> str:
 def write_out(model: ModelProto, spec: LRNSpec) -> None:
     """Writes the one LRN node of a model out as this spec, which may be none that a node can be."""
     scope = scopes(model, "")[0]
-    _Writer(model, scope, scope.nodes[0], "pool").write(spec)
+    writer = _Writer(model, scope, scope.nodes[0], "pool")
+    writer.write(spec)
+    put(scope.graph, writer.nodes, [writer])
 
 
 class _Writer(Writer):
@@ -131,7 +138,7 @@ class _Writer(Writer):
         return None if self._rank else "the rank of its input is not known"
 
     def write(self, spec: LRNSpec) -> str:
-        """Puts the nodes in place; returns the form that they have."""
+        """Writes the nodes; returns the form that they have."""
         form, x = self._form, self.node.input[0]
         if form == "conv" and (self._channels is None or self._channels > WIDEST_BAND):
             form = "pool"
@@ -144,7 +151,8 @@ class _Writer(Writer):
         else:
             energy = _SUMS[form](self, x, spec)
             self.make("Div", x, self._power(energy, spec.beta))
-        self.put(self.node.output[0])
+        self.nodes[-1].name = label(self.node)
+        self.ends_as(self.node.output[0])
         return form
 
     def _power(self, energy: str, beta: float) -> str:

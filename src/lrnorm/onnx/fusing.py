@@ -26,11 +26,13 @@ from lrnorm.onnx.graph import (
     is_op,
     label,
     labels,
+    needed,
     reads,
     scopes,
     with_data,
 )
 from lrnorm.onnx.measured import Measurer
+from lrnorm.onnx.writing import Writer, put, replaced
 
 _log = logging.getLogger("lrnorm.onnx")
 
@@ -184,7 +186,8 @@ def _unknown_shape(scope: Scope, match: _Match) -> ValueInfoProto | None:
     if scope.sizes(result) is not None or sizes is None or dtype is None:
         return None
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    return helper.make_tensor_value_info(result, kind, sizes)
+    axes = match.candidate.axes or range(len(sizes))
+    return helper.make_tensor_value_info(result, kind, [sizes[axis] for axis in axes])
 
 
 def _matches(scope: Scope, measurer: Measurer) -> list[_Match]:
@@ -233,12 +236,19 @@ def _judged(match: _Match, scope: Scope) -> _Match:
     else:
         match.words = words
         match.why_not = _refused(words)
-    away = {id(node) for node in candidate.inner} | {id(candidate.last)}
-    instead = helper.make_node("LRN", [candidate.source], candidate.last.output)
-    rest = [instead, *(node for node in scope.nodes if id(node) not in away)]
-    left = {id(node) for node in _without_idle(scope, rest, set(inside))[0]}
-    match.unneeded = [node for node in scope.nodes if id(node) not in left]
+    instead = Writer(scope, candidate.last)
+    instead.make("LRN", candidate.source)
+    instead.ends_as(candidate.last.output[0])
+    rest = replaced(scope.nodes, [instead], set(map(id, candidate.inner)))
+    match.unneeded = _no_more_needed(scope, rest)
     return match
+
+
+def _no_more_needed(scope: Scope, nodes: list[NodeProto]) -> list[NodeProto]:
+    """What the graph needed before, and does not need now that it has these nodes."""
+    outputs = [value.name for value in scope.graph.output]
+    left = set(map(id, needed(nodes, outputs)))
+    return [node for node in needed(scope.nodes, outputs) if id(node) not in left]
 
 
 def _refused(words: dict[str, Any]) -> str | None:
@@ -253,106 +263,58 @@ def _refused(words: dict[str, Any]) -> str | None:
 
 
 def _replace(scope: Scope, matches: list[_Match]) -> None:
-    gone = {id(n) for match in matches for n in (*match.candidate.inner, match.candidate.last)}
-    gone |= {id(node) for match in matches if (node := _undone(scope, match)) is not None}
-    new = {id(match.candidate.last): _lrn(match, scope) for match in matches}
-    nodes = [
-        made
-        for node in scope.nodes
-        for made in new.get(id(node), [] if id(node) in gone else [node])
-    ]
-    asked = {name for match in matches for node in match.candidate.nodes for name in reads(node)}
-    nodes, unread = _without_idle(scope, nodes, asked)
+    gone = {id(node) for match in matches for node in match.candidate.inner}
+    writers = []
+    for match in matches:
+        writer, undone = _written(scope, match)
+        writers.append(writer)
+        gone |= {id(undone)}
+    nodes = replaced(scope.nodes, writers, gone)
+    idle = set(map(id, _no_more_needed(scope, nodes)))
+    put(scope.graph, [node for node in nodes if id(node) not in idle], writers)
     graph = scope.graph
-    del graph.node[:]
-    graph.node.extend(nodes)
+    unread = set(scope.uses) - set(all_reads(graph.node, graph)) - {v.name for v in graph.input}
     for list_ in (graph.initializer, graph.value_info):
         for item in [item for item in list_ if item.name in unread]:
             list_.remove(item)
 
 
-def _without_idle(
-    scope: Scope, nodes: list[NodeProto], candidates: set[str]
-) -> tuple[list[NodeProto], set[str]]:
-    """The nodes without those that only fed what is gone, and the names that nobody reads now."""
-    while True:
-        used = all_reads(nodes, scope.graph)
-        idle = [
-            node
-            for node in nodes
-            if any(name in candidates for name in node.output)
-            and not any(name in used for name in node.output)
-        ]
-        if not idle:
-            inputs = {value.name for value in scope.graph.input}
-            return nodes, candidates - set(used) - inputs
-        for node in idle:
-            candidates |= set(reads(node)) | set(node.output)
-        away = {id(node) for node in idle}
-        nodes = [node for node in nodes if id(node) not in away]
-
-
-def _lrn(match: _Match, scope: Scope) -> list[NodeProto]:
-    """The LRN node, with what brings the channels to axis 1 of four axes and back."""
-    source, last = match.candidate.source, match.candidate.last
-    undone = _undone(scope, match)
-    result = (last if undone is None else undone).output[0]
-    taken = {**scope.producers, **scope.uses}
-    before: list[NodeProto] = []
-    after: list[NodeProto] = []
-    sizes = scope.sizes(source) or ()
-    rank = len(sizes)
-
-    def name(word: str) -> str:
-        found = free(f"{result}/{word}", taken)
-        taken[found] = None
-        return found
-
-    if match.axis != 1:
-        order, back = _orders(rank, match.axis)
-        moved, returned = name("channels_second"), name("channels_returned")
-        maker = scope.producers.get(source)
-        if maker is not None and is_op(maker, "Transpose") and _perm(maker) == back:
-            moved = maker.input[0]
-            taken[moved] = None
+def _written(scope: Scope, match: _Match) -> tuple[Writer, NodeProto | None]:
+    """The LRN node, with what brings the channels to axis 1 of four axes and back; and a Transpose
+    behind it that is undone."""
+    candidate = match.candidate
+    x, last = candidate.source, candidate.last
+    writer = Writer(scope, last)
+    given = list(range(len(scope.sizes(x) or ())))
+    second = [axis for axis in given if axis != match.axis]
+    second.insert(1, match.axis)
+    final = list(candidate.axes or given)  # the order that the readers of the quotient expect
+    maker, readers = scope.producers.get(x), [n for n in scope.nodes if last.output[0] in n.input]
+    if second != given:
+        if maker is not None and [second[axis] for axis in _perm(maker)] == given:
+            x = maker.input[0]
         else:
-            before.append(helper.make_node("Transpose", [source], [moved], perm=order))
-        source = moved
-        if undone is None:
-            after.insert(0, helper.make_node("Transpose", [returned], [result], perm=back))
-            result = returned
-    if rank != 4:
-        target, shape, folded, normalized = map(name, ("target", "shape", "folded", "normalized"))
-        four = [0, 0, 0, -1] if rank > 2 else [0, 0, 1, 1]
-        before += [
-            helper.make_node(
-                "Constant", [], [target], value=helper.make_tensor(target, 7, [4], four)
-            ),
-            helper.make_node("Shape", [source], [shape]),
-            helper.make_node("Reshape", [source, target], [folded]),
-        ]
-        after.insert(0, helper.make_node("Reshape", [normalized, shape], [result]))
-        source, result = folded, normalized
-    node = helper.make_node("LRN", [source], [result], name=label(last), **match.words)
-    return [*before, node, *after]
-
-
-def _orders(rank: int, axis: int) -> tuple[list[int], list[int]]:
-    """The order of axes that puts `axis` second and keeps the others, and its inverse."""
-    order = [i for i in range(rank) if i != axis]
-    order.insert(1, axis)
-    return order, [order.index(i) for i in range(rank)]
-
-
-def _undone(scope: Scope, match: _Match) -> NodeProto | None:
-    """The one reader of the quotient, if it is the Transpose that brings the channels to axis 1."""
-    result = match.candidate.last.output[0]
-    readers = [node for node in scope.nodes if result in node.input]
-    order, _ = _orders(len(scope.sizes(match.candidate.source) or ()), match.axis)
-    if match.axis == 1 or scope.uses[result] != 1 or len(readers) != 1:
-        return None
-    return readers[0] if is_op(readers[0], "Transpose") and _perm(readers[0]) == order else None
+            x = writer.make("Transpose", x, perm=second)
+    words = {"name": label(last), **match.words}
+    if len(given) == 4:
+        y = writer.make("LRN", x, **words)
+    else:
+        four = [0, 0, 0, -1] if len(given) > 2 else [0, 0, 1, 1]
+        y = writer.make("LRN", writer.make("Reshape", x, four), **words)
+        y = writer.make("Reshape", y, writer.make("Shape", x))
+    undone = None
+    if second != final:
+        if (
+            scope.uses[last.output[0]] == 1
+            and [final[a] for n in readers for a in _perm(n)] == second
+        ):
+            [undone] = readers
+        else:
+            writer.make("Transpose", y, perm=[second.index(axis) for axis in final])
+    writer.ends_as((undone or last).output[0])
+    return writer, undone
 
 
 def _perm(node: NodeProto) -> list[int]:
-    return list(attribute_value(node, "perm", ()))
+    """The order of axes of a Transpose; empty for any other node."""
+    return list(attribute_value(node, "perm", ())) if is_op(node, "Transpose") else []

@@ -5,15 +5,24 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, numpy_helper, shape_inference
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 
 from lrnorm._spec.errors import FileError, KindError, ParameterError
 from lrnorm.files.atomic import PathLike
@@ -22,7 +31,6 @@ from lrnorm.files.checks import reading
 Model = ModelProto | bytes | PathLike
 Array = npt.NDArray[Any]
 
-SMALL = 64  # elements: what is larger is a weight, not a constant of a layer or of a shape
 ONNX_DOMAIN = ("", "ai.onnx")
 
 
@@ -196,15 +204,20 @@ def _resolved(
 def attribute_value(node: NodeProto, name: str, default: Any = None) -> Any:
     for attribute in node.attribute:
         if attribute.name == name:
-            return onnx.helper.get_attribute_value(attribute)
+            return helper.get_attribute_value(attribute)
     return default
 
 
 def reads(node: NodeProto) -> Counter[str]:
-    """The values that a node reads, those that graphs inside it read or pass on included."""
+    """The values around it that a node reads, those that graphs inside it read or pass on
+    included."""
     names = Counter(filter(None, node.input))
     for _, graph in graphs_of(node):
-        names.update(all_reads(graph.node, graph))
+        inner = all_reads(graph.node, graph)
+        own = [name for maker in graph.node for name in maker.output]
+        for name in (*own, *(v.name for v in graph.input), *(t.name for t in graph.initializer)):
+            del inner[name]
+        names.update(inner)
     return names
 
 
@@ -216,6 +229,29 @@ def all_reads(nodes: Iterable[NodeProto], graph: GraphProto) -> Counter[str]:
     return names
 
 
+def needed(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> list[NodeProto]:
+    """The nodes, each after those whose values it reads, without which these values cannot be
+    had."""
+    names, kept = set(wanted), []
+    for node in reversed(nodes):
+        if names.intersection(node.output):
+            kept.append(node)
+            names.update(reads(node))
+    return kept[::-1]
+
+
+def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """The nodes, each after those whose values it reads: ONNX demands it, some files do not."""
+    places = {name: at for at, node in enumerate(nodes) for name in node.output if name}
+    waits = {
+        at: {places[name] for name in reads(node) if name in places} - {at}
+        for at, node in enumerate(nodes)
+    }
+    if all(max(wait, default=-1) < at for at, wait in waits.items()):
+        return list(nodes)
+    return [nodes[at] for at in TopologicalSorter(waits).static_order()]
+
+
 class Scope:
     """A graph with what is known of its values: producer, readers, type, shape, constant value."""
 
@@ -223,7 +259,7 @@ class Scope:
         self, graph: GraphProto, inferred: GraphProto, prefix: str, folder: str, outer: Scope | None
     ) -> None:
         self.graph, self.prefix, self.folder, self.outer = graph, prefix, folder, outer
-        self.nodes = list(graph.node)
+        self.nodes = ordered(graph.node)
         self.producers: dict[str, NodeProto] = {
             name: node for node in self.nodes for name in node.output if name
         }
@@ -243,7 +279,7 @@ class Scope:
         """NumPy's name of a value's type, where it is known."""
         for scope in self._outwards():
             if (kind := scope.types.get(name)) and kind.elem_type:
-                return onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+                return helper.tensor_dtype_to_np_dtype(kind.elem_type).name
         return None
 
     def sizes(self, name: str) -> tuple[int | str, ...] | None:
@@ -262,10 +298,17 @@ class Scope:
         for any other value."""
         for scope in self._outwards():
             if (tensor := scope.initializers.get(name)) is not None:
-                return _small(tensor, self.folder)
+                return _array(tensor, self.folder)
             if (node := scope.producers.get(name)) is not None:
                 return scope._computed(node)
+            if any(name == value.name for value in scope.graph.input):
+                break
         return None
+
+    def constant(self, name: str) -> Array | None:
+        """A value that is the same whatever the inputs, and that no node of this graph makes."""
+        value = None if name in self.producers else self.value(name)
+        return None if value is None or value.dtype == object else value
 
     def _computed(self, node: NodeProto) -> Array | None:
         if is_op(node, "Constant"):
@@ -277,9 +320,7 @@ class Scope:
         return np.array(sizes, dtype=object)[part]
 
 
-def _small(tensor: onnx.TensorProto, folder: str) -> Array | None:
-    if np.prod(tensor.dims, dtype=object) > SMALL:
-        return None
+def _array(tensor: onnx.TensorProto, folder: str) -> Array | None:
     try:
         return numpy_helper.to_array(tensor, folder)
     except Exception:  # external data that are not there: then the value is not known
@@ -288,12 +329,13 @@ def _small(tensor: onnx.TensorProto, folder: str) -> Array | None:
 
 def _constant(node: NodeProto, folder: str) -> Array | None:
     for attribute in node.attribute:
+        value = helper.get_attribute_value(attribute)
         if attribute.name == "value":
-            return _small(attribute.t, folder)
+            return _array(value, folder)
         if attribute.name in ("value_int", "value_ints"):
-            return np.array(onnx.helper.get_attribute_value(attribute), dtype=np.int64)
+            return np.array(value, dtype=np.int64)
         if attribute.name in ("value_float", "value_floats"):
-            return np.array(onnx.helper.get_attribute_value(attribute), dtype=np.float32)
+            return np.array(value, dtype=np.float32)
     return None
 
 
@@ -311,7 +353,7 @@ def scopes(model: ModelProto, folder: str) -> list[Scope]:
         scope = Scope(graph, known, prefix, folder, outer)
         found.append(scope)
         twins = _holders(known.node, functions)
-        for (name, node), (_, twin) in zip(_holders(scope.nodes, functions), twins, strict=True):
+        for (name, node), (_, twin) in zip(_holders(graph.node, functions), twins, strict=True):
             for (part, inner), (_, described) in zip(graphs_of(node), graphs_of(twin), strict=True):
                 walk(inner, described, f"{prefix}{name}/{part}/", scope)
 

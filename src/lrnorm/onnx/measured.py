@@ -12,11 +12,10 @@ from lrnorm._identify import exact, identify
 from lrnorm._identify.subject import TYPES
 from lrnorm._spec.errors import IdentificationError, LRNormError
 from lrnorm._spec.spec import LRNSpec
-from lrnorm.onnx.candidates import Candidate, needs
-from lrnorm.onnx.graph import Scope, is_op
+from lrnorm.onnx.candidates import Candidate
+from lrnorm.onnx.graph import Scope, is_op, reads
 from lrnorm.onnx.segments import session_of
 from lrnorm.onnx.sizes import OTHERS, USUAL, Chosen, choices, number
-from lrnorm.onnx.tensors import tensor_of
 
 SEVERAL_CHANNELS = (64, 256)  # where a window reaches from end to end of the axis
 
@@ -132,11 +131,12 @@ def _axis(run: _Run) -> int | None:
 class _Run:
     """The subgraph as a function of its one input."""
 
-    def __init__(self, session: Any, shape: Shape, dtype: str) -> None:
-        self._session, self.shape, self.dtype = session, shape, dtype
+    def __init__(self, session: Any, shape: Shape, dtype: str, axes: Shape | None) -> None:
+        self._session, self.shape, self.dtype, self._axes = session, shape, dtype, axes
 
     def __call__(self, x: Any) -> Any:
-        return self._session.run(None, {"lrnorm_source": x})[0]
+        y = self._session.run(None, {"lrnorm_source": x})[0]
+        return y if self._axes is None else np.transpose(y, np.argsort(self._axes))
 
 
 def _session(model: ModelProto) -> Any:
@@ -201,8 +201,9 @@ class _Part:
         return self.dtype, tuple(sizes), tuple(parts), data
 
     def _constants(self) -> list[TensorProto]:
-        wanted = {name for node in self._candidate.nodes for name in needs(node)}
-        return [t for name in sorted(wanted) if (t := tensor_of(self._scope, name)) is not None]
+        wanted = sorted({name for node in self._candidate.nodes for name in reads(node)})
+        values = {name: self._scope.constant(name) for name in wanted}
+        return [numpy_helper.from_array(v, name) for name, v in values.items() if v is not None]
 
     def runner(self, shape: Shape, chosen: Chosen) -> _Run | None:
         """The subgraph on inputs of this shape; None where ONNX Runtime does not take it."""
@@ -233,7 +234,8 @@ class _Part:
             session, kind = _session(_in_float32(model, kind)), TensorProto.FLOAT
         if session is None:
             return None
-        return _Run(session, shape, "float32" if kind == TensorProto.FLOAT else self.dtype)
+        dtype = "float32" if kind == TensorProto.FLOAT else self.dtype
+        return _Run(session, shape, dtype, self._candidate.axes)
 
     def _known_shape(self, node: NodeProto, chosen: Chosen) -> TensorProto | None:
         """The shape of a value outside, as far as it is the input's: a batch size, for example."""

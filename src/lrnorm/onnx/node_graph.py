@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, version_converter
+from onnx import (
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    compose,
+    helper,
+    version_converter,
+)
 
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
 from lrnorm._layers.shapes import Shape
@@ -21,8 +29,8 @@ from lrnorm.net.functions import SAYABLE, Elementwise, joining_axis, rule_of
 from lrnorm.net.ports import Source, named
 from lrnorm.onnx.attributes import fits_float32, in_onnx_words
 from lrnorm.onnx.decomposing import write_out
-from lrnorm.onnx.graph import all_reads, free, graphs_of, scopes
-from lrnorm.onnx.segments import OnnxSegment, parsed
+from lrnorm.onnx.graph import free, reads, scopes
+from lrnorm.onnx.segments import OnnxSegment
 
 _BATCH = "batch"
 OPSET, IR_VERSION = 17, 8  # of what is written: new enough for every operator used, and read widely
@@ -132,7 +140,7 @@ def drawing_of(facts: Structure) -> Drawing:
         lines = (node.name, node.op_type) if node.name else (node.op_type,)
         boxes["node", i] = Box(lines, "layer")
         makers |= {name: ("node", i) for name in node.output if name}
-        for name in dict.fromkeys(all_reads([node], onnx.GraphProto())):
+        for name in reads(node):
             lead(name, ("node", i))
     for v in graph.output:
         boxes["output", v.name] = Box((v.name,), "port")
@@ -239,7 +247,7 @@ class _Writer:
     def _part(self, path: Path, leaf: Leaf) -> ModelProto:
         layer = leaf.layer
         if isinstance(layer, OnnxSegment):
-            return parsed(layer.model)
+            return onnx.load_from_string(layer.model)
         if isinstance(layer, LocalResponseNormalizationLayer):
             written = to_onnx(layer)
             return _loose(written) if len(written.graph.node) == 1 else written
@@ -319,19 +327,9 @@ class _Writer:
 
 def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
     """A copy that reads and gives values of other names, in graphs inside it too."""
-    new = NodeProto()
-    new.CopyFrom(node)
-    for values in (new.input, new.output):
-        values[:] = [names.get(name, name) for name in values]
-    for _, graph in graphs_of(new):
-        own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-        own |= {name for inner in graph.node for name in inner.output}
-        outer = {name: to for name, to in names.items() if name not in own}
-        nodes = [_renamed(inner, outer) for inner in graph.node]
-        del graph.node[:]
-        graph.node.extend(nodes)
-        for value in graph.output:
-            value.name = outer.get(value.name, value.name)
+    alone = helper.make_graph([node], "", [], [])
+    compose.add_prefix_graph(alone, "", rename_edges=False, inplace=True, name_map=dict(names))
+    new: NodeProto = alone.node[0]
     return new
 
 
@@ -377,7 +375,7 @@ def _exported(torch: Any, module: Any, shapes: list[Any]) -> ModelProto:
         finally:
             for one in in_training:
                 one.training = True
-    return parsed(stream.getvalue())
+    return onnx.load_from_string(stream.getvalue())
 
 
 def _info(name: str, kind: int, shape: Shape | None) -> ValueInfoProto:

@@ -11,7 +11,8 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from onnx import ModelProto, helper, numpy_helper
+import onnx
+from onnx import helper, numpy_helper
 
 from lrnorm._fronts.config import show_config
 from lrnorm._layers.evaluation import Run
@@ -19,13 +20,14 @@ from lrnorm._layers.shapes import Shape, contradict, is_known
 from lrnorm._layers.structure import Leaf
 from lrnorm._spec.errors import KindError, ShapeError, missing
 from lrnorm.net.nodes import Node, Shapes, register, rules_of_any
-from lrnorm.onnx.graph import SMALL, scopes
+from lrnorm.onnx.graph import scopes
 
 # ONNX Runtime's name of a type → NumPy's.
 TYPES = {f"tensor({name})": name for name in ("bool", "float16", "int8", "int16", "int32", "int64")}
 TYPES |= {f"tensor(u{name})": f"u{name}" for name in ("int8", "int16", "int32", "int64")}
 TYPES |= {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(string)": "object"}
 
+_SMALL = 64  # elements: what is larger is a weight, not a constant of a shape
 _REMEMBERED = 64  # number of input shapes whose output shapes are remembered
 
 Sizes = tuple[int | str | None, ...]
@@ -62,12 +64,6 @@ def session_of(model: bytes, threads: int | None, door: str = "lrnorm.onnx.load"
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def parsed(model: bytes) -> ModelProto:
-    """The model that these bytes are."""
-    found: ModelProto = ModelProto.FromString(model)
-    return found
-
-
 @dataclass(frozen=True, repr=False)
 class OnnxSegment:
     """A part of an ONNX model that has no LRN, in ONNX Runtime: `lrnorm.onnx.load` makes them.
@@ -93,7 +89,7 @@ class OnnxSegment:
 
     def graph(self) -> Any:
         """The graph, as ONNX keeps it."""
-        return parsed(self.model).graph
+        return onnx.load_from_string(self.model).graph
 
     @cached_property
     def given(self) -> Callable[[tuple[Shape | None, ...]], list[Shape | None]]:
@@ -101,13 +97,13 @@ class OnnxSegment:
         return lru_cache(_REMEMBERED)(self._given)
 
     def _given(self, shapes: tuple[Shape | None, ...]) -> list[Shape | None]:
-        model = parsed(self.model)
+        model = onnx.load_from_string(self.model)
         graph = model.graph
-        small = [t for t in graph.initializer if math.prod(t.dims) <= SMALL]
+        small = [t for t in graph.initializer if math.prod(t.dims) <= _SMALL]
         graph.input.extend(  # of weights their shape is enough
             helper.make_tensor_value_info(t.name, t.data_type, t.dims)
             for t in graph.initializer
-            if math.prod(t.dims) > SMALL
+            if math.prod(t.dims) > _SMALL
         )
         del graph.initializer[:]
         graph.initializer.extend(small)

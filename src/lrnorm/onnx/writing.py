@@ -1,13 +1,14 @@
-"""Writes nodes into a graph in place of one that is there."""
+"""Writes nodes into a graph in place of others."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from lrnorm.onnx.graph import Scope, free, label
+from lrnorm.onnx.graph import Scope, free
 
 
 class Writer:
@@ -16,7 +17,7 @@ class Writer:
     def __init__(self, scope: Scope, node: NodeProto) -> None:
         self.scope, self.node = scope, node
         self.nodes: list[NodeProto] = []
-        self._tensors: list[TensorProto] = []
+        self.tensors: list[TensorProto] = []
         self._taken: dict[str, Any] = {**scope.producers, **scope.uses, **scope.initializers}
         self._dtype = scope.dtype(node.input[0])
 
@@ -37,16 +38,27 @@ class Writer:
         array = np.asarray(value)
         if array.dtype.kind == "f":
             array = array.astype(np.dtype(self._dtype))
-        self._tensors.append(numpy_helper.from_array(array, self._name("number")))
-        return self._tensors[-1].name
+        self.tensors.append(numpy_helper.from_array(array, self._name("number")))
+        return self.tensors[-1].name
 
-    def put(self, result: str) -> None:
-        """Puts the nodes in place; what the last one gives becomes `result`."""
+    def ends_as(self, result: str) -> None:
+        """What the last node gives becomes `result`."""
         self.nodes[-1].output[0] = result
-        self.nodes[-1].name = self.nodes[-1].name or label(self.node)
-        graph = self.scope.graph
-        at = next(i for i, node in enumerate(graph.node) if node.output == self.node.output)
-        rest = list(graph.node)
-        del graph.node[:]
-        graph.node.extend([*rest[:at], *self.nodes, *rest[at + 1 :]])
-        graph.initializer.extend(self._tensors)
+
+
+def replaced(
+    nodes: Iterable[NodeProto], writers: Iterable[Writer], gone: Container[int] = ()
+) -> list[NodeProto]:
+    """The nodes with those of the writers in their places, and without those whose id is gone."""
+    new = {id(writer.node): writer.nodes for writer in writers}
+    return [
+        made for node in nodes for made in new.get(id(node), [] if id(node) in gone else [node])
+    ]
+
+
+def put(graph: GraphProto, nodes: Iterable[NodeProto], writers: Iterable[Writer]) -> None:
+    """Gives the graph these nodes, and the constants of the writers."""
+    new = list(nodes)
+    del graph.node[:]
+    graph.node.extend(new)
+    graph.initializer.extend(tensor for writer in writers for tensor in writer.tensors)
