@@ -65,3 +65,35 @@ def test_an_exported_model_needs_nothing_of_ours(tmp_path: Path) -> None:
     x = sample(2, 5, 7)
     served = tf.saved_model.load(tmp_path / "saved")
     np.testing.assert_allclose(served.serve(x), model(x), rtol=1e-6)
+
+
+class ByHand(keras.layers.Layer):  # type: ignore[misc]
+    """An LRN in Keras's own operations, along the last axis: size 3."""
+
+    def call(self, x: Any) -> Any:
+        padded = keras.ops.pad(keras.ops.square(x), [[0, 0], [0, 0], [0, 0], [1, 1]])
+        sums = sum(padded[..., i : i + 8] for i in range(3))
+        return x / keras.ops.power(2.0 + 0.05 * sums, 0.75)
+
+
+def ours() -> Any:
+    return Layer(alpha=0.15, beta=0.75, bias=2.0, channel_window_size=1)
+
+
+@pytest.mark.parametrize("norm", [ByHand, ours])
+def test_two_lrns_between_convolutions_become_nodes_of_onnx(norm: Any, tmp_path: Path) -> None:
+    """tf2onnx moves the channels to axis 1, and leaves a Transpose inside an LRN."""
+    pytest.importorskip("tf2onnx")
+    import lrnorm.onnx
+
+    layers = []
+    for _ in range(2):
+        layers += [keras.layers.Conv2D(8, 3, padding="same", activation="relu"), norm()]
+    model = keras.Sequential([keras.Input((6, 5, 8)), *layers])
+    x, path = sample(1, 6, 5, 8), tmp_path / "net.onnx"
+    y = np.asarray(model(x))
+    model.export(str(path), format="onnx", verbose=False)
+    fused = lrnorm.onnx.fuse(path)
+    specs = lrnorm.onnx.specs(fused).values()
+    assert [spec.isclose(lrnorm.LRNSpec(0.05, 0.75, 2.0, 1, 1)) for spec in specs] == [True, True]
+    np.testing.assert_allclose(lrnorm.onnx.load(fused)(x), y, rtol=1e-5, atol=1e-6)

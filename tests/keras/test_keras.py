@@ -429,14 +429,14 @@ def test_complex_numbers_are_refused_before_they_are_cut():
         Layer()(np.ones((1, 4), complex))
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="other backends export by way of tf2onnx")
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX exports by way of TensorFlow")
 @pytest.mark.filterwarnings("ignore")  # of the exporter
 @pytest.mark.parametrize(("axis", "shape"), [(1, (7, 5, 4)), (-1, (5, 4, 7)), (-1, (5, 7))])
 @pytest.mark.parametrize("radius", [2, [2, 1]])
 def test_lrns_are_found_in_the_onnx_export(
     axis: int, shape: tuple[int, ...], radius: Any, tmp_path: Path
 ) -> None:
-    for module in ("onnx", "onnxruntime", "onnxscript"):
+    for module in ("onnx", "onnxruntime", "onnxscript" if BACKEND == "torch" else "tf2onnx"):
         pytest.importorskip(module)
     import lrnorm.onnx
 
