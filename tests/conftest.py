@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from lrnorm import LRNSpec, _core
+from lrnorm import LRNormError, LRNSpec, _core, cli
+from lrnorm.cli import command
 
 SPECS = {
     "default": LRNSpec.from_keywords(),
@@ -79,3 +81,33 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def x(rng: np.random.Generator) -> Any:
     """A small batch, for tests that store it in chunks."""
     return rng.normal(size=(4, 12, 10, 9)).astype("float32")
+
+
+@pytest.fixture
+def lrn(
+    capsys: pytest.CaptureFixture[str], own_folder: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """The command: its status, what it prints, and what it prints on stderr."""
+
+    def run(*words: Any) -> tuple[int, str, str]:
+        status = cli.main([str(word) for word in words])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def lrn_error(lrn: Callable[..., tuple[int, str, str]]) -> Callable[..., LRNormError]:
+    """The error of a run that must fail, print it in one line on stderr, and leave the folder as it
+    was. Tests compare its parts by `check_parts`."""
+
+    def run(*words: Any) -> LRNormError:
+        there = {name: os.stat(name).st_mtime_ns for name in os.listdir()}
+        with pytest.raises(LRNormError) as caught:
+            command._run([str(word) for word in words])
+        line = " ".join(str(caught.value).split())
+        assert lrn(*words) == (2, "", f"lrnorm: {line}\n")
+        assert {name: os.stat(name).st_mtime_ns for name in os.listdir()} == there
+        return caught.value
+
+    return run

@@ -3,13 +3,15 @@
 import dataclasses
 import functools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import check_parts
 
 import lrnorm
+from lrnorm import FileError, ParameterError
 from lrnorm.cli import bench, measuring, rivals
-from lrnorm.cli.command import main as command
 from lrnorm.cli.measuring import Case, Row, Timing, Unable, Who
 
 TINY = Case((1, 3, 2, 2))
@@ -219,45 +221,50 @@ def test_values_of_an_input():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "kind", "subject", "rule", "more"),
     [
-        (["--against", "torch,caffe"], "unknown rival 'caffe'. There are: torch, torch.compile,"),
-        (["--shape", "3x4"], "unrecognized arguments: --shape 3x4"),
-        (["--plot", "bench.exe"], "--plot must end in one of"),
-        (["--plot", "no/bench.png"], "which does not exist"),
+        (
+            *(["--against", "torch,caffe"], ParameterError, ""),
+            *("unknown rival 'caffe'. There are: torch, torch.compile,", {}),
+        ),
+        (["--shape", "3x4"], ParameterError, "", "unrecognized arguments: --shape 3x4", {}),
+        (
+            *(["--plot", "bench.exe"], ParameterError, "--plot", "must end in one of"),
+            {"value": "bench.exe"},
+        ),
+        (
+            *(["--plot", "no/bench.png"], FileError, "--plot"),
+            *("needs the folder no, which does not exist", {"way_out": "Make it."}),
+        ),
     ],
 )
-def test_wrong_options_are_refused_in_one_line_before_the_run(capsys, own_folder, options, said):
+def test_wrong_options_are_refused_in_one_line_before_the_run(
+    lrn_error, options, kind, subject, rule, more
+):
     pytest.importorskip("matplotlib")
-    assert command(["bench", *options]) == 2
-    out, error = capsys.readouterr()
-    assert not out and error.startswith("lrnorm: ") and error.count("\n") == 1
-    assert said in error
+    check_parts(lrn_error("bench", *options), kind, subject, rule, **more)
 
 
-def test_a_run_prints_a_table_and_draws(quiet, monkeypatch, capsys, tmp_path):
+def test_a_run_prints_a_table_and_draws(quiet, monkeypatch, lrn, lrn_error):
     pytest.importorskip("matplotlib")
     small = [replace(case, shape=(1, 3, 4, 5)) for case in bench.CASES[:2]]
     monkeypatch.setattr(bench, "CASES", small)
     monkeypatch.setattr(measuring, "ROUNDS", 2)
     before = lrnorm.show_config()["threads"]
-    picture = tmp_path / "bench.png"
-    words = ["bench", "--against", "none", "--plot", str(picture)]
-    assert command(words) == 0
-    said = capsys.readouterr()
-    assert "Fastest of 2 interleaved rounds." in said.out
-    assert said.out.count("1×3×4×5") == 2
-    assert "[2/2]" in said.err
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    words = ["bench", "--against", "none", "--plot", "bench.png"]
+    status, out, err = lrn(*words)
+    assert status == 0 and "Fastest of 2 interleaved rounds." in out
+    assert out.count("1×3×4×5") == 2
+    assert "[2/2]" in err
+    assert Path("bench.png").read_bytes().startswith(b"\x89PNG")
     assert lrnorm.show_config()["threads"] == before
-    assert command(words) == 2
-    assert "--force" in capsys.readouterr().err
-    assert command([*words, "--force"]) == 0
+    check_parts(lrn_error(*words), FileError, "bench.png", "exists", way_out="--force")
+    assert lrn(*words, "--force")[0] == 0
 
 
-def test_help_names_the_rivals(capsys):
-    assert command(["bench", "--help"]) == 0
-    assert "onnxruntime" in capsys.readouterr().out
+def test_help_names_the_rivals(lrn):
+    status, out, _ = lrn("bench", "--help")
+    assert status == 0 and "onnxruntime" in out
 
 
 @pytest.mark.parametrize(

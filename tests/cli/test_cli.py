@@ -10,44 +10,14 @@ import types
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import check_parts
 
 import lrnorm
-from lrnorm import cli, files
+from lrnorm import FileError, KindError, MissingDependencyError, ParameterError, ShapeError, files
 from lrnorm.cli import demo
 from lrnorm.files import applying
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def lrn(capsys):
-    """The command in this process: status, what it printed, and on stderr."""
-
-    def run(*words):
-        status = cli.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
-
-
-@pytest.fixture
-def refused(lrn):
-    """A run that must fail in one line on stderr, and leave the folder as it was."""
-
-    def run(*words):
-        there = {name: os.stat(name).st_mtime_ns for name in os.listdir()}
-        status, out, err = lrn(*words)
-        assert status == 2 and out == ""
-        assert err.startswith("lrnorm: ") and err.count("\n") == 1 and err.endswith("\n")
-        assert {name: os.stat(name).st_mtime_ns for name in os.listdir()} == there
-        return err
-
-    return run
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture
@@ -101,20 +71,16 @@ def test_module_and_what_it_loads(x):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "rule", "help"),
     [
-        (
-            ["aply"],
-            "there is no command 'aply': choose apply or convert or bench or inspect or decompose "
-            "or demo. See lrnorm --help.",
-        ),
-        (["--colour"], "unrecognized arguments: --colour. See lrnorm --help."),
-        (["apply"], "arguments are required: PICTURE-OR-ARRAY. See lrnorm apply --help."),
-        (["demo", "extra"], "unrecognized arguments: extra. See lrnorm demo --help."),
+        (["aply"], "there is no command 'aply': choose apply or convert or", "lrnorm"),
+        (["--colour"], "unrecognized arguments: --colour", "lrnorm"),
+        (["apply"], "arguments are required: PICTURE-OR-ARRAY", "lrnorm apply"),
+        (["demo", "extra"], "unrecognized arguments: extra", "lrnorm demo"),
     ],
 )
-def test_wrong_words(refused, words, message):
-    assert message in refused(*words)
+def test_wrong_words(lrn_error, words, rule, help):
+    check_parts(lrn_error(*words), ParameterError, "", rule, way_out=f"See {help} --help.")
 
 
 # apply
@@ -169,43 +135,86 @@ def test_pictures_and_archives(lrn):
     assert np.array_equal(np.load("y.npz")["b"], [0, 1, 2])
 
 
+WINDOW = "argument --channel-window-size: must be a radius such as 2, or a pair BEFORE,AFTER such"
+DAMAGED = "is not a readable .npy file"
+
+
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "kind", "subject", "rule", "more"),
     [
-        ("x.npy --alpha one", "argument --alpha: must be a number such as 0.75, got 'one'"),
-        ("x.npy --alpha nan", "alpha must be a finite real number, got nan"),
-        ("x.npy --channel-window-size 2.5", "a radius such as 2, or a pair BEFORE,AFTER such as"),
-        ("x.npy --channel-window-size 1,2,3", "BEFORE,AFTER such as 2,1, got '1,2,3'"),
         (
-            "x.npy --channel-window-size -1",
-            "channel_window_size must be a positive integer, got -1",
+            *("x.npy --alpha one", ParameterError, ""),
+            *("argument --alpha: must be a number such as 0.75, got 'one'", {}),
         ),
-        ("x.npy --axis 4", "x.npy: axis must lie in -4 … 3 for an array of rank 4, got 4"),
         (
-            "x.npy --axis 1.5",
-            "must be an integer such as -1, or several such as 2,3, got '1.5'",
+            *("x.npy --alpha nan", ParameterError, "alpha", "must be a finite real number"),
+            {"got": "nan"},
         ),
-        ("x.npy --dtype int8", "dtype must be float16, bfloat16, float32 or float64, got int8"),
-        ("x.npy --colour 5", "unrecognized arguments: --colour 5"),
-        ("x.npy -o x.npy", "x.npy exists and is left as it is. To replace it pass --force"),
-        ("x.npy -o y.txt", "or of a picture, such as .png .jpg .tiff, got '.txt'"),
-        ("x.npy -o y.png", "a picture takes (1 or 3 channels, height, width), got (2, 6, 5, 4)"),
-        ("x.npy -o no/y.npy", "there is no folder"),
-        ("x.npy --key a", "x.npy is one array, which has no name. Leave out --key"),
-        ("y.npy", "y.npy does not exist"),
-        (".", "must be one of"),
-        ("x.npy --plot p.txt", "must be one of png, pdf, svg, jpg, got 'p.txt'"),
-        ("x.npy -o p.png --plot ./p.png", "--plot must be a file of its own"),
-        ("x.npy --plot x.npy --force", "--plot must be a file of its own"),
-        ("bad.npy", "bad.npy is not a readable .npy file"),
-        ("bad.npy -o y.npy --plot p.png", "bad.npy is not a readable .npy file"),
-        ("x.npy -o y.png --plot p.png", "a picture takes"),
+        ("x.npy --channel-window-size 2.5", ParameterError, "", f"{WINDOW} as 2,1, got '2.5'", {}),
+        (
+            "x.npy --channel-window-size 1,2,3",
+            ParameterError,
+            "",
+            f"{WINDOW} as 2,1, got '1,2,3'",
+            {},
+        ),
+        (
+            *("x.npy --channel-window-size -1", ParameterError, "channel_window_size"),
+            *("must be a positive integer", {"value": -1, "way_out": "--channel-window-size 2"}),
+        ),
+        (
+            *("x.npy --axis 4", ShapeError, "axis", "must lie in -4 … 3 for an array of rank 4"),
+            {"value": 4, "way_out": "for example --axis -1", "where": ("x.npy",)},
+        ),
+        (
+            *("x.npy --axis 1.5", ParameterError, ""),
+            *("must be an integer such as -1, or several such as 2,3, got '1.5'", {}),
+        ),
+        (
+            *("x.npy --dtype int8", KindError, "dtype"),
+            *("must be float16, bfloat16, float32 or float64", {"got": "int8"}),
+        ),
+        ("x.npy --colour 5", ParameterError, "", "unrecognized arguments: --colour 5", {}),
+        (
+            *("x.npy -o x.npy", FileError, "x.npy", "exists and is left as it is"),
+            {"way_out": "pass --force"},
+        ),
+        (
+            *("x.npy -o y.txt", FileError, "the ending of y.txt"),
+            *("or of a picture, such as .png .jpg .tiff", {"got": "'.txt'"}),
+        ),
+        (
+            *("x.npy -o y.png", ShapeError, "a picture", "takes (1 or 3 channels, height, width)"),
+            {"value": (2, 6, 5, 4), "where": ("y.png",)},
+        ),
+        ("x.npy -o no/y.npy", FileError, "no/y.npy", "there is no folder", {}),
+        (
+            *("x.npy --key a", FileError, "x.npy", "is one array, which has no name"),
+            {"way_out": "Leave out --key"},
+        ),
+        ("y.npy", FileError, "y.npy", "does not exist", {}),
+        (".", FileError, "the ending of .", "must be one of", {"got": "none"}),
+        (
+            *("x.npy --plot p.txt", FileError, "the ending of a drawing"),
+            *("must be one of png, pdf, svg, jpg", {"value": "p.txt"}),
+        ),
+        (
+            *("x.npy -o p.png --plot ./p.png", ParameterError, "--plot"),
+            *("must be a file of its own", {"got": "./p.png twice"}),
+        ),
+        (
+            *("x.npy --plot x.npy --force", ParameterError, "--plot"),
+            *("must be a file of its own", {"got": "x.npy twice"}),
+        ),
+        ("bad.npy", FileError, "bad.npy", DAMAGED, {}),
+        ("bad.npy -o y.npy --plot p.png", FileError, "bad.npy", DAMAGED, {}),
+        ("x.npy -o y.png --plot p.png", ShapeError, "a picture", "takes", {"where": ("y.png",)}),
     ],
 )
-def test_bad_input_is_one_line(refused, x, words, message):
+def test_bad_input_is_one_line(lrn_error, x, words, kind, subject, rule, more):
     with open("bad.npy", "w") as stream:
         stream.write("no\narray")
-    assert message in refused("apply", *words.split())
+    check_parts(lrn_error("apply", *words.split()), kind, subject, rule, **more)
 
 
 def test_force_replaces(lrn, x):
@@ -213,26 +222,29 @@ def test_force_replaces(lrn, x):
     assert np.array_equal(np.load("x.npy"), lrnorm.local_response_norm(x))
 
 
-def test_plot_beside_the_rest(lrn, refused, x):
+def test_plot_beside_the_rest(lrn, lrn_error, x):
     status, out, _ = lrn("apply", "x.npy", "-o", "y.npy", "--plot", "p.png")
     assert (status, out.splitlines()[-1]) == (0, "wrote p.png: the drawing")
     assert size("p.png") == (1800, 480)
     assert sorted(os.listdir()) == ["p.png", "x.npy", "y.npy"]
-    assert "p.png exists" in refused("apply", "x.npy", "--plot", "p.png")
+    error = lrn_error("apply", "x.npy", "--plot", "p.png")
+    check_parts(error, FileError, "p.png", "exists", way_out="pass --force")
     assert lrn("apply", "x.npy", "--plot", "p.PDF")[0] == 0
     with open("p.PDF", "rb") as stream:
         assert stream.read(5) == b"%PDF-"
 
 
-def test_missing_packages_are_named(refused, x, monkeypatch):
+def test_missing_packages_are_named(lrn_error, x, monkeypatch):
     Image.new("L", (3, 3)).save("x.png")
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
-    assert refused("apply", "x.png").endswith("pip install 'lrnorm[cli]'.\n")
+    error, way_out = lrn_error("apply", "x.png"), "pip install 'lrnorm[cli]'."
+    check_parts(error, MissingDependencyError, "a picture", "needs Pillow", way_out=way_out)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "lrnorm.plot")
     monkeypatch.delattr(lrnorm, "plot")
     for words in (["apply", "x.npy", "--plot", "p.png"], ["demo"]):
-        assert refused(*words).endswith("pip install 'lrnorm[plot]'.\n")
+        error, way_out = lrn_error(*words), "pip install 'lrnorm[plot]'."
+        check_parts(error, MissingDependencyError, "lrnorm.plot", "matplotlib", way_out=way_out)
 
 
 def test_strange_names_are_printed_somehow(x):
@@ -276,18 +288,19 @@ def test_a_full_output_is_one_line(x):
     assert done.stderr.count("\n") == 1
 
 
-def test_out_of_memory_is_one_line(refused, x, monkeypatch):
+def test_out_of_memory_is_one_line(lrn, x, monkeypatch):
     def full(*_, **__):
         raise MemoryError("Unable to allocate 8 TiB")
 
     monkeypatch.setattr(applying, "local_response_norm", full)
-    assert "not enough memory: Unable to allocate 8 TiB" in refused("apply", "x.npy")
+    line = "lrnorm: not enough memory: Unable to allocate 8 TiB\n"
+    assert lrn("apply", "x.npy") == (2, "", line)
 
 
 # demo
 
 
-def test_demo_draws_and_reports(lrn, refused, monkeypatch):
+def test_demo_draws_and_reports(lrn, lrn_error, monkeypatch):
     small = demo.photograph()[100:360, 150:360]
     monkeypatch.setattr(demo, "photograph", lambda: small)
     monkeypatch.setattr(demo, "LOUD", (228, 48))
@@ -299,7 +312,8 @@ def test_demo_draws_and_reports(lrn, refused, monkeypatch):
     assert heads == ["photograph", "filters", "layer", "time", "bandwidth", "PyTorch", "picture"]
     assert "96 = 3 sizes × 8 orientations × 4 phases" in out and "pip install torch" in out
     assert size("lrnorm-demo.png") == (1200, 840)
-    assert "lrnorm-demo.png exists" in refused("demo")
+    error = lrn_error("demo")
+    check_parts(error, FileError, "lrnorm-demo.png", "exists", way_out="pass --force")
     assert lrn("demo", "-o", "lrnorm-demo.png", "--force")[0] == 0
 
 

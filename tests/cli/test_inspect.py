@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import re
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import check_parts
 
-from lrnorm import LRNSpec, cli
+from lrnorm import FileError, LRNSpec, ParameterError
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -31,14 +32,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def inspect(capsys):
-    """The command in this process: status, what it printed, and on stderr."""
-
-    def run(*words):
-        status = cli.main(["inspect", *map(str, words)])
-        return status, *capsys.readouterr()
-
-    return run
+def inspect(lrn):
+    """The subcommand in this process: status, what it prints, and what it prints on stderr."""
+    return functools.partial(lrn, "inspect")
 
 
 @pytest.fixture
@@ -346,30 +342,44 @@ def test_expectations_in_a_framework_s_words(inspect, data):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "kind", "subject", "rule", "more"),
     [
-        ([], "the following arguments are required: MODEL. See lrnorm inspect --help."),
-        (["no.onnx"], "no.onnx does not exist. Check its name and folder."),
-        (["."], ". is a folder of no format that is read. Name a file in it: "),
-        (["bad.onnx"], "bad.onnx is not a readable ONNX model: "),
-        (["x.npy"], "x.npy is an array. lrnorm apply normalizes it."),
-        (["m.onnx", "bad.onnx"], "bad.onnx is not a readable ONNX model: "),
-        (["m.onnx", "--for", "toaster"], "--for must be one of arm_compute, "),
-        (["m.onnx", "m.onnx", "--expect", "caffe"], "OTHER and --expect are two things"),
-        (["m.onnx", "--expect", "caffe", "local_size"], "'local_size'"),
-        (["m.onnx", "--expect", "nothing", "size=5"], "'nothing'"),
-        (["m.onnx", "--colour"], "unrecognized arguments: --colour."),
+        ([], ParameterError, "", "are required: MODEL", {"way_out": "See lrnorm inspect --help."}),
+        (["no.onnx"], FileError, "no.onnx", "does not exist", {"way_out": "Check its name"}),
+        (
+            *(["."], FileError, ".", "is a folder of no format that is read"),
+            {"way_out": "Name a file in it: "},
+        ),
+        (["bad.onnx"], FileError, "bad.onnx", "is not a readable ONNX model: ", {}),
+        (
+            *(["x.npy"], FileError, "x.npy", "is an array"),
+            {"way_out": "lrnorm apply normalizes it."},
+        ),
+        (["m.onnx", "bad.onnx"], FileError, "bad.onnx", "is not a readable ONNX model: ", {}),
+        (
+            *(["m.onnx", "--for", "toaster"], ParameterError, "--for"),
+            *("must be one of arm_compute, ", {"value": "toaster"}),
+        ),
+        (
+            *(["m.onnx", "m.onnx", "--expect", "caffe"], ParameterError, ""),
+            *("OTHER and --expect are two things", {}),
+        ),
+        (
+            *(["m.onnx", "--expect", "caffe", "local_size"], ParameterError, "a parameter"),
+            *("must be given as KEY=VALUE", {"value": "local_size"}),
+        ),
+        (
+            *(["m.onnx", "--expect", "nothing", "size=5"], ParameterError, "convention"),
+            *("must be a known name", {"value": "nothing"}),
+        ),
+        (["m.onnx", "--colour"], ParameterError, "", "unrecognized arguments: --colour", {}),
     ],
 )
-def test_bad_input_is_one_line(inspect, words, message):
+def test_bad_input_is_one_line(lrn_error, words, kind, subject, rule, more):
     saved(CAFFE)
     Path("bad.onnx").write_bytes(b"nonsense")
     np.save("x.npy", np.ones(3))
-    there = sorted(os.listdir())
-    status, out, err = inspect(*words)
-    assert (status, out) == (2, "")
-    assert err.startswith("lrnorm: ") and message in err and err.count("\n") == 1
-    assert sorted(os.listdir()) == there
+    check_parts(lrn_error("inspect", *words), kind, subject, rule, **more)
 
 
 def test_numbers_that_break_the_rules_are_listed_with_the_reason(inspect, data):
@@ -380,6 +390,5 @@ def test_numbers_that_break_the_rules_are_listed_with_the_reason(inspect, data):
     assert inspect(name, "--strict")[0] == 1
 
 
-def test_it_is_in_the_list_of_commands(capsys):
-    assert cli.main(["--help"]) == 0
-    assert re.search(r"\n  inspect +every LRN of a model file", capsys.readouterr().out)
+def test_it_is_in_the_list_of_commands(lrn):
+    assert re.search(r"\n  inspect +every LRN of a model file", lrn("--help")[1])

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from refusals import refused
 
 import lrnorm
 from lrnorm import cli, files
@@ -78,10 +79,12 @@ def test_bfloat16_is_read(rng):
 def test_refusals(monkeypatch):
     with open("x.safetensors", "wb") as stream:
         stream.write(b"no tensors at all")
-    with pytest.raises(lrnorm.FileError, match=r"not a readable \.safetensors file: "):
+    with refused(lrnorm.FileError, "x.safetensors", "is not a readable .safetensors file: "):
         files.read("x.safetensors")
-    with pytest.raises(lrnorm.KindError, match=r"must have one of the dtypes bool, .*complex128"):
+    subject = "an array of a .safetensors"
+    with refused(lrnorm.KindError, subject, "must have one of the dtypes bool, ", got="complex128"):
         files.write("y.safetensors", np.ones(2, complex))
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    with pytest.raises(ImportError, match=r"pip install 'lrnorm\[safetensors\]'"):
+    way_out = "pip install 'lrnorm[safetensors]'"
+    with refused(lrnorm.MissingDependencyError, ".safetensors", way_out=way_out):
         files.read("x.safetensors")

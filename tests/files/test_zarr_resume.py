@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from on_disk import stored, times, tree
+from refusals import check_parts, refused
 
 import lrnorm
 from lrnorm import cli, files
@@ -131,7 +132,7 @@ def test_killed_within_a_piece_of_several_chunks(x):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "rule"),
     [
         ("x.zarr -o y.zarr --beta 0.75", "its spec was LRNSpec(scale=0.2, beta=0.5"),
         ("x.zarr -o y.zarr --axis 2", "its axis was 1, and is 2 now"),
@@ -140,17 +141,16 @@ def test_killed_within_a_piece_of_several_chunks(x):
         ("changed -o y.zarr", "its content of the source was "),
     ],
 )
-def test_the_unfinished_output_of_other_work_is_refused(killed, capsys, x, words, message):
+def test_the_unfinished_output_of_other_work_is_refused(killed, lrn_error, x, words, rule):
     stored("other.zarr", x)
     if words.startswith("changed"):
         zarr.open_array("x.zarr", mode="r+")[0, 0, 0, 0] = 7
         words = words.replace("changed", "x.zarr")
     before = tree(killed)
-    assert cli.main(["apply", *words.split()]) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1 and message in err
-    assert "y.zarr.partial is the unfinished output of other work" in err
-    assert "or delete" in err and "y.zarr.partial to begin anew" in err
+    subject = os.path.abspath(killed)
+    rule, way_out = f"is the unfinished output of other work: {rule}", f"delete {subject} to begin"
+    error = lrn_error("apply", *words.split())
+    check_parts(error, lrnorm.FileError, subject, rule, way_out=way_out)
     assert tree(killed) == before
     shutil.rmtree(killed)
     assert cli.main(["apply", *words.split()]) == 0
@@ -160,12 +160,13 @@ def test_defaults_said_are_defaults(killed):
     assert command("apply x.zarr -o y.zarr --alpha 1 --beta 0.5 --axis -3") == 0
 
 
-def test_two_runs_at_once_are_refused(x, capsys):
+def test_two_runs_at_once_are_refused(x):
     stored("x.zarr", x)
     first = begun(["x.zarr", "-o", "y.zarr"], lambda: recorded("y.zarr.partial"))
     try:
-        assert cli.main(["apply", "x.zarr", "-o", "y.zarr"]) == 2
-        assert "y.zarr.partial is being written by another run. Wait" in capsys.readouterr().err
+        subject, rule = os.path.abspath("y.zarr.partial"), "is being written by another run"
+        with refused(lrnorm.FileError, subject, rule, way_out="Wait"):
+            files.apply("x.zarr", "y.zarr")
     finally:
         _, err = first.communicate(timeout=60)
     assert (first.returncode, err) == (0, "")
@@ -183,7 +184,8 @@ def test_a_folder_that_is_gone_while_waiting_is_noticed(x, monkeypatch):
         os.rename("y.zarr.partial", "y.zarr")
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(lrnorm.FileError, match="was just finished by another run"):
+    subject = os.path.abspath("y.zarr.partial")
+    with refused(lrnorm.FileError, subject, "was just finished by another run"):
         files.apply("x.zarr", "y.zarr")
 
 
@@ -236,7 +238,8 @@ def test_a_full_disk_leaves_what_is_done(x, monkeypatch):
         note(folder, name)
 
     monkeypatch.setattr(chunked, "note", full)
-    with pytest.raises(lrnorm.FileError, match=r"cannot be written: No space left on device\.$"):
+    subject = os.path.abspath("y.zarr.partial")
+    with refused(lrnorm.FileError, subject, "cannot be written: No space left on device"):
         files.apply("x.zarr", "y.zarr")
     monkeypatch.setattr(chunked, "note", note)
     assert len(recorded("y.zarr.partial")) == 2
@@ -253,7 +256,8 @@ def test_a_partial_of_someone_else_is_left_alone(x, what):
         os.mkdir("y.zarr.partial")
         Path("y.zarr.partial", "zarr.json" if what == "array" else "mine").write_text("{}")
     before = tree(".")
-    with pytest.raises(lrnorm.FileError, match=r"partial exists, and is not the unfinished"):
+    subject = os.path.abspath("y.zarr.partial")
+    with refused(lrnorm.FileError, subject, "exists, and is not the unfinished"):
         files.apply("x.zarr", "y.zarr")
     assert tree(".") == before
 

@@ -17,16 +17,29 @@ def refusal(kind: type[BaseException], text: str) -> Any:
     return pytest.raises(kind, match=re.escape(text))
 
 
-@contextmanager
-def refused(
-    kind: type[LRNormError], subject: str, rule: str = "", value: Any = ..., way_out: str = ""
-) -> Iterator[None]:
-    """An error of exactly this kind, subject and value; its rule and way out contain the texts."""
-    with pytest.raises(kind) as caught:
-        yield
-    error = caught.value
-    assert type(error) is kind
+def check_parts(
+    error: LRNormError,
+    kind: type[LRNormError],
+    subject: str,
+    rule: str = "",
+    value: Any = ...,
+    way_out: str = "",
+    got: str = "",
+    where: tuple[str, ...] | None = None,
+) -> None:
+    """Exactly this kind, subject, value and place; the other parts contain the texts."""
+    assert type(error) is kind, error
     assert error.subject == subject, error
     assert rule in error.rule, error
     assert way_out in error.way_out, error
+    assert got in (error.got or ""), error
     assert value is ... or error.value == value, error
+    assert where is None or error.where == where, error
+
+
+@contextmanager
+def refused(kind: type[LRNormError], *parts: Any, **more: Any) -> Iterator[None]:
+    """A block that must raise an error with these parts, as `check_parts` takes them."""
+    with pytest.raises(kind) as caught:
+        yield
+    check_parts(caught.value, kind, *parts, **more)

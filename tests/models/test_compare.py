@@ -7,6 +7,7 @@ from typing import Any
 
 import model_files
 import pytest
+from refusals import refused
 
 from lrnorm import KindError, LRNSpec, conventions, models
 from lrnorm.models.found import lrn
@@ -212,7 +213,8 @@ def test_what_cannot_be_read_is_not_compared() -> None:
 
 @pytest.mark.parametrize("side", [5, None, ["a.onnx"]])
 def test_a_side_of_another_kind_is_refused(side: Any) -> None:
-    with pytest.raises(KindError, match="must be a path or the result of find"):
+    rule, got = "must be a path or the result of find", type(side).__name__
+    with refused(KindError, "a side of compare", rule, got=got):
         models.compare([], side)
 
 
