@@ -75,7 +75,7 @@ public:
     explicit Energy(const EnergyNumbers& numbers) : EnergyNumbers(numbers) {}
 
     // both: whether the upper half holds any pixels. Roots are slow enough to ask.
-    Powers operator()(Pairs sums, bool both = true) const {
+    LRN_INLINE Powers operator()(Pairs sums, bool both = true) const {
         Powers result;
         if constexpr (is_double) {
             const Pair a = energy(sums.low), b = both ? energy(sums.high) : a;

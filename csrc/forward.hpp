@@ -35,6 +35,18 @@ inline double scalar_forward(const void* kernel, i64, i64 p) {
     return ~lanes_above(bits_of<vi>(bits & 0x7fffffff), 0);
 }
 
+// y, with the lanes whose D cannot be trusted computed anew.
+template <Power power>
+[[gnu::noinline]] vf rare_forward(vf y, vf d, unsigned lanes, const NarrowRows& rows, i64 i, i64 n, const Numbers& numbers) {
+    const auto at = [&](const float* row) { return get(row, i, n); };
+    const vf own = at(rows.row[rows.own]);
+    if (numbers.k.bias == 0 && numbers.wide.low < 1 && !(lanes & ~windows_of_zeros(rows, i, n)))
+        return d == 0 ? own * float(numbers.at_zero) : y;
+    const NarrowScalar scalar{rows, numbers.k};
+    const Doubles wide = NarrowEnergy<power, float>(numbers).wide_energy(rows, at);
+    return careful_forward<power>(y, own, d, wide, numbers, {scalar_forward, &scalar, 0, i});
+}
+
 // Of `count` channels, whose rows lie `step` elements apart: more than one only where every row of
 // their windows does. Windows of fewer rows have zeros in the last ones, which stay.
 struct Run {
@@ -44,9 +56,6 @@ struct Run {
 template <Power power, class S, bool around_cache>
 inline void narrow_row(NarrowRows& rows, S* to, i64 n, const Numbers& numbers, const Run& run) {
     const NarrowEnergy<power, S> energy(numbers);
-    const NarrowScalar scalar{rows, numbers.k};
-    const float at_zero = float(numbers.at_zero);
-    const bool zero_matters = numbers.k.bias == 0 && numbers.wide.low < 1;
     // A copy that stays in registers: for all the compiler knows, a store to y changes `rows`.
     NarrowRows near = rows;
     for (i64 c = 0;;) {
@@ -54,10 +63,7 @@ inline void narrow_row(NarrowRows& rows, S* to, i64 n, const Numbers& numbers, c
         const auto compute = [&](i64 i, auto get) {
             const NarrowPowers p = energy(near, get);
             vf y = get(own) * p.power;
-            if (p.beyond) [[unlikely]] {
-                if (zero_matters && !(p.beyond & ~windows_of_zeros(near, i, n))) y = p.d == 0 ? get(own) * at_zero : y;
-                else y = careful_forward<power>(y, get(own), p.d, energy.wide_energy(near, get), numbers, {scalar_forward, &scalar, 0, i});
-            }
+            if (p.beyond) [[unlikely]] y = rare_forward<power>(y, p.d, p.beyond, rows, i, n, numbers);
             return y;
         };
         const auto part = [&](i64 i, i64 count) {
@@ -136,7 +142,7 @@ public:
             rows.ahead = x.ahead(c + k.after + 1);
             Run run{1, 0, 0, 0};
             i64 n = tile.pixels;
-            if (n <= short_row && x.in_place() && y.in_place() && c >= k.before && j < tile.channels - 2) {
+            if (n <= short_row && !around_cache && x.in_place() && y.in_place() && c >= k.before && j < tile.channels - 2) {
                 // Rows this short are over before the next one's numbers are set up.
                 run = {tile.channels - 1 - j, tile.channel_stride[X], tile.channel_stride[out], window};
                 j += run.count - 1;
@@ -146,9 +152,8 @@ public:
                     run.count = 1;
                 }
             }
-            // The row function writes around the cache by itself.
-            compute(rows, around_cache ? y.place_of(c) : y.row(c), n, numbers, run);
-            if (!around_cache) y.done(c);
+            compute(rows, y.row(c), n, numbers, run);
+            y.done(c);
         }
     }
 

@@ -265,7 +265,7 @@ private:
     const i64 width, groups, blocks, rest, pitch;
     History<S, float> x;
     Writer<S> y;
-    Window<Single> cores;  // over blocks
+    Window<Single, 2> cores;  // over blocks: sums of two rows at most
     const PowerRows finish;
     float *zeros = nullptr, *rounded = nullptr, *result = nullptr;
     double *energies = nullptr, *nothing = nullptr, *column = nullptr;

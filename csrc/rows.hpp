@@ -63,7 +63,7 @@ inline void put(S* row, i64 i, i64 n, vf v) {
     else store_part(row + i, v, n - i);
 }
 template <class S>
-inline Doubles get_doubles(const S* row, i64 i, i64 n) {
+LRN_INLINE Doubles get_doubles(const S* row, i64 i, i64 n) {
     if constexpr (sizeof(S) == 8) {
         if (i + float_lanes <= n) return {load(row + i), load(row + i + double_lanes)};
         return {load_part(row + i, least(n - i, double_lanes)),
@@ -75,7 +75,7 @@ inline Doubles get_doubles(const S* row, i64 i, i64 n) {
     }
 }
 template <class S>
-inline void put_doubles(S* row, i64 i, i64 n, Doubles v) {
+LRN_INLINE void put_doubles(S* row, i64 i, i64 n, Doubles v) {
     if constexpr (sizeof(S) == 8) {
         if (i + float_lanes <= n) {
             store(row + i, v.low);
@@ -178,32 +178,20 @@ public:
           pixel_stride(tile.pixel_stride[out]),
           channels(tile.channels),
           pixels(tile.pixels),
-          pitch(round_up(tile.pixels, float_lanes)),
-          stream(tile.stream && pixel_stride == 1) {}
+          pitch(round_up(tile.pixels, float_lanes)) {}
 
     void place(Arena& arena) {
         if (pixel_stride != 1) block = arena.take<S>(block_rows * pitch);
-        else if (stream) block = arena.take<S>(stream_rows * pitch);
     }
 
     // Whether rows are written where they belong.
-    bool in_place() const { return pixel_stride == 1 && !stream; }
-
-    // Where row c lies, if its pixels are contiguous.
-    S* place_of(i64 c) const { return base + c * channel_stride; }
+    bool in_place() const { return pixel_stride == 1; }
 
     // Where to write row c; done(c) follows.
-    S* row(i64 c) {
-        if (pixel_stride != 1) return block + c % block_rows * pitch;
-        return stream ? block + c % stream_rows * pitch : place_of(c);
-    }
+    S* row(i64 c) { return in_place() ? base + c * channel_stride : block + c % block_rows * pitch; }
 
     void done(i64 c) {
-        if (pixel_stride != 1) {
-            if (c % block_rows == block_rows - 1 || c == channels - 1) transpose(c);
-        } else if (stream) {
-            stream_row(place_of(c), block + c % stream_rows * pitch, pixels);
-        }
+        if (!in_place() && (c % block_rows == block_rows - 1 || c == channels - 1)) transpose(c);
         written = c;
     }
 
@@ -230,11 +218,8 @@ private:
         }
     }
 
-    static constexpr i64 stream_rows = 4;  // that may be written before the first is done
-
     S* base;
     i64 channel_stride, pixel_stride, channels, pixels, pitch;
-    bool stream;
     S* block = nullptr;
     i64 written = -1;
 };

@@ -73,13 +73,13 @@ inline void store(bf16* p, vf v) {
 // A full vector from `count` elements, at most as many as it holds; the lanes beyond hold zeros.
 // Through memory, where the set has no masked loads and stores of its own.
 template <class S>
-inline auto load_part(const S* p, i64 count) {
+[[gnu::noinline]] auto load_part(const S* p, i64 count) {
     S part[vector_bytes / (sizeof(S) == 8 ? 8 : 4)] = {};
     std::memcpy(part, p, std::size_t(count) * sizeof(S));
     return load(part);
 }
 template <class S, class V>
-inline void store_part(S* p, V v, i64 count) {
+[[gnu::noinline]] void store_part(S* p, V v, i64 count) {
     S part[vector_bytes / (sizeof(S) == 8 ? 8 : 4)];
     store(part, v);
     std::memcpy(p, part, std::size_t(count) * sizeof(S));

@@ -193,9 +193,12 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     if (elements == 0) return true;
     if (problem.fresh)
         platform::advise_large_pages(problem.data[out], std::size_t(elements) * walk.item);
-    // The system zeroes fresh pages as they are first written, which brings them into the cache.
-    tile.stream = platform::has_streaming_stores && !problem.fresh && (tile.pixel_stride[out] == 1 || tile.lines) &&
-                  tile.data[out] && elements * i64(walk.item) > bytes_beyond_cache;
+    // Only where a kernel stores whole vectors of results anyway: a copy of them on their way costs more
+    // than it saves. The system zeroes fresh pages as they are first written, which brings them into the cache.
+    const bool f32 = problem.type == Type::f32;
+    const bool vectors = tile.lines ? !tile.whole || f32 : tile.narrow && f32 && tile.pixel_stride[out] == 1;
+    tile.stream = platform::has_streaming_stores && vectors && !problem.fresh && tile.data[out] && !tile.data[second] &&
+                  elements * i64(walk.item) > bytes_beyond_cache;
     if (elements < elements_worth_sharing) threads = 1;
     walk.tile_pixels = longest_tile_of(tile, problem.type);
     if (total) {  // the same for any number of threads

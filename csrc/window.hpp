@@ -58,7 +58,7 @@ struct Pairs {  // the sums of as many pixels as there are floats in a vector
     Pair low, high;
 };
 
-template <class A>
+template <class A, i64 direct = direct_width>  // widths up to which rows are added afresh
 class Window {
 public:
     Window(const Tile& tile, i64 before, i64 after)
@@ -67,10 +67,9 @@ public:
           channels(tile.channels),
           pitch(round_up(tile.pixels, float_lanes)) {}
 
-    // A window of `width` rows that begins at the row asked for, over rows of any kind: the sum of two
-    // rows at most.
+    // A window of `width` rows that begins at the row asked for, over rows of any kind.
     Window(i64 rows, i64 width, i64 pixels)
-        : before(0), width(width), channels(rows), pitch(round_up(pixels, float_lanes)), direct(2) {}
+        : before(0), width(width), channels(rows), pitch(round_up(pixels, float_lanes)) {}
 
     void place(Arena& arena) {
         ring = arena.take<double>(least(width, channels) * A::parts * pitch);
@@ -121,7 +120,7 @@ public:
     public:
         // Most windows have a fixed number of rows: for those the loop is unrolled.
         template <int fixed>
-        Pairs at(i64 i, bool both = true) const {
+        LRN_INLINE Pairs at(i64 i, bool both = true) const {
             const Pair low = one<fixed>(i);
             return {low, both ? one<fixed>(i + double_lanes) : low};
         }
@@ -130,7 +129,7 @@ public:
 
     private:
         template <int fixed>
-        Pair one(i64 i) const {
+        LRN_INLINE Pair one(i64 i) const {
             A sum = A::load(rows[0] + i, pitch);
             if constexpr (fixed > 0)
                 for (int k = 1; k < fixed; ++k) sum = sum + A::load(rows[k] + i, pitch);
@@ -139,7 +138,7 @@ public:
             return sum.value();
         }
         friend class Window;
-        const double* rows[direct_width];
+        const double* rows[direct];
         i64 pitch;
     };
 
@@ -161,7 +160,6 @@ private:
     double* slot(i64 j) const { return ring + j % width * (A::parts * pitch); }
 
     i64 before, width, channels, pitch;
-    i64 direct = direct_width;  // widths up to which rows are added afresh
     double* ring = nullptr;
     double* prefix = nullptr;
     bool prefix_empty = true;

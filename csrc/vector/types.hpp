@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <cstring>
 
+// Small functions of hot loops: out of line, their vectors go through memory.
+#define LRN_INLINE [[gnu::always_inline]] inline
+
 namespace lrn {
 namespace {
 
