@@ -63,6 +63,14 @@ class Leaning(nn.Module):
         return x / (1 + 0.2 * sums).sqrt()
 
 
+class WideAlongThreeAxes(nn.Module):
+    """41 channels of (batch, channels, length)."""
+
+    def forward(self, x: Any) -> Any:
+        squares = F.pad((x * x)[:, None], (0, 0, 20, 20))
+        return x / (1 + 0.5 * F.avg_pool2d(squares, (41, 1), stride=1)[:, 0]) ** 0.75
+
+
 class PixelNorm(nn.Module):
     def forward(self, x: Any) -> Any:
         return x / torch.sqrt((x * x).mean(1, keepdim=True) + 1e-8)
@@ -227,3 +235,9 @@ def test_wrong_kinds_of_also_are_refused(also: Any, text: str) -> None:
     for function in (find, replace):
         with pytest.raises(KindError, match=text):
             function(nn.Sequential(nn.LocalResponseNorm(5)), also=also)
+
+
+def test_a_window_wider_than_the_first_probes_of_three_axes() -> None:
+    [spec] = lrnorm.torch.find(nn.Sequential(WideAlongThreeAxes()), probe=True).values()
+    assert (spec.before, spec.after) == (20, 20)
+    assert spec.isclose(lrnorm.LRNSpec(0.5 / 41, 0.75, 1.0, 20, 20))

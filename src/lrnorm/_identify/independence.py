@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lrnorm._identify.subject import Array, Subject
@@ -28,7 +30,7 @@ def check(subject: Subject) -> None:
                     "the same input gives other results when it is run again", "random"
                 )
         tolerance = max(tolerance, 16 * subject.precision.eps)
-        if not _agree(subject.full(-x), -y, tolerance):
+        if not same(subject.full(-x), -y, tolerance).all():
             raise IdentificationError("f(-x) is not -f(x)", "not_odd")
         _check_columns(subject, x, y, tolerance, rng)
 
@@ -46,7 +48,7 @@ def _check_columns(
         other = x.copy()
         other[changed] = subject.precision.rounded(3 * x[changed][:, ::-1])
         kept = ~changed
-        if not _agree(subject.full(other)[kept], y[kept], tolerance):
+        if not same(subject.full(other)[kept], y[kept], tolerance).all():
             raise IdentificationError(
                 "a result depends on values at other places than its own (other pixels, or other "
                 f"examples: the axes besides {subject.axis})",
@@ -55,7 +57,8 @@ def _check_columns(
             )
 
 
-def _agree(a: Array, b: Array, tolerance: float) -> bool:
+def same(a: Array, b: Array, tolerance: float) -> Any:
+    """Where two results are equal within a relative tolerance."""
     with np.errstate(all="ignore"):
-        same = np.abs(a - b) <= tolerance * np.abs(b)
-    return bool(np.all(same | (a == b) | (np.isnan(a) & np.isnan(b))))
+        close = np.abs(a - b) <= tolerance * np.abs(b)
+    return close | (a == b) | (np.isnan(a) & np.isnan(b))

@@ -147,10 +147,9 @@ class Subject:
             "If it takes arrays of another shape, pass that as shape=.",
         ) from first
 
-    def full(self, x: Array) -> Array:
-        """f of (columns, channels) float64 numbers that fill one array."""
-        stacked = x.reshape(*self._moved, self.channels)
-        y = self.result(np.ascontiguousarray(np.moveaxis(stacked, -1, self.axis)))
+    def values(self, x: Array) -> Array:
+        """f of one array as float64, which must have the shape of the input."""
+        y = self.result(np.ascontiguousarray(x))
         try:
             if y is None or isinstance(y, tuple):
                 raise TypeError("no array")
@@ -166,6 +165,12 @@ class Subject:
             )
         if name in TYPES and TYPES[name][0] < TYPES[self.precision.name][0]:
             self.precision = Precision(name)
+        return values
+
+    def full(self, x: Array) -> Array:
+        """f of (columns, channels) float64 numbers that fill one array."""
+        stacked = x.reshape(*self._moved, self.channels)
+        values = self.values(np.moveaxis(stacked, -1, self.axis))
         return np.moveaxis(values, self.axis, -1).reshape(self.columns, self.channels)
 
     def __call__(self, columns: Array) -> Array:

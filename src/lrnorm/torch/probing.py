@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -12,12 +13,12 @@ import torch
 from torch import nn
 
 from lrnorm._identify import Identification, identify
+from lrnorm._identify.shapes import seen_whole
 from lrnorm._spec.errors import IdentificationError
 
 _log = logging.getLogger("lrnorm.torch")
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
-_WIDER = (64, 256)  # channels, where a window reaches from end to end of 16
 
 
 def measured(path: str, module: nn.Module) -> Identification | None:
@@ -56,8 +57,9 @@ def _identified(path: str, module: nn.Module) -> Identification | None:
     dtype = _dtype(module)
     for ndim in (4, 3, 5):
         for channels in (16, *_sizes(module)):
+            again = functools.partial(_along, module, ndim, dtype)
             with contextlib.suppress(IdentificationError):
-                return _wider(module, identify(module, channels=channels, ndim=ndim, dtype=dtype))
+                return seen_whole(again(channels), again)
     try:
         identify(module, dtype=dtype)
     except IdentificationError as error:
@@ -65,14 +67,8 @@ def _identified(path: str, module: nn.Module) -> Identification | None:
     return None
 
 
-def _wider(module: nn.Module, found: Identification) -> Identification:
-    """The same with more channels, until both ends of the window are seen."""
-    for channels in _WIDER:
-        if found.spec.before is not None and found.spec.after is not None:
-            break
-        with contextlib.suppress(IdentificationError):
-            found = identify(module, channels=channels, dtype=found.dtype)
-    return found
+def _along(module: nn.Module, ndim: int, dtype: str, channels: int) -> Identification:
+    return identify(module, channels=channels, ndim=ndim, dtype=dtype)
 
 
 def _dtype(module: nn.Module) -> str:
