@@ -186,7 +186,7 @@ def test_an_lrn_written_out_in_other_operators(inspect, data):
     assert [note["code"] for note in entry["notes"]] == ["written_out"]
     status, out, _ = inspect(name, "--strict")
     assert status == 0
-    assert "note: an LRN written out as 11 nodes: it stays so, because an LRN node of ONNX" in out
+    assert "note: an LRN written out as 11 nodes: it stays so, because onnx has no window" in out
     odd = lrnorm.onnx.to_onnx(LRNSpec(0.2, 0.75, 1.0, 1, 1))
     odd = lrnorm.onnx.decompose(odd, form="pool")
     out = inspect(saved(odd))[1]

@@ -173,6 +173,16 @@ def test_constants_that_others_use_stay():
     assert "LRN" in kinds(fused) and kinds(fused)[-1] == "Mul"
 
 
+def test_nodes_in_any_order():
+    model = chain_model()
+    nodes = list(reversed(model.graph.node))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    assert kinds(lrnorm.onnx.fuse(model))[1:3] == ["LRN", "Shape"]
+    model.graph.node[-1].input[1] = "y"  # a circle, which no runtime takes
+    assert lrnorm.onnx.chains(model) == {}
+
+
 def test_a_chain_in_a_branch():
     then = helper.make_graph(list(parts().values()), "t", [], [value("y", None)])
     other = helper.make_graph([make("Neg", ["x"], ["e"])], "e", [], [value("e", None)])

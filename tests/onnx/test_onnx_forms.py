@@ -302,7 +302,7 @@ def test_equal_subgraphs_are_measured_once(monkeypatch):
             "Div", x, graph.node("Pow", graph.energy(graph.slices(graph.square(x), 1)), 0.75)
         )
     assert len(lrnorm.onnx.chains(graph.model(x))) == 4
-    assert len(calls) == 2  # once with the sizes of the input, once with unknown ones
+    assert len(calls) == 1
 
 
 def test_without_onnx_runtime_there_is_a_clear_error(monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +23,7 @@ from lrnorm.net import NetChain, NetGraph
 from lrnorm.net.functions import RefusedError, float_of
 from lrnorm.net.nodes import FunctionNode, Node, Shapes, register, same_shape
 from lrnorm.torch.modules import LocalResponseNorm, LocalResponseNormalizationLayer
+from lrnorm.torch.replacement import patched
 
 LIBRARY = torch
 
@@ -259,6 +262,27 @@ class ModuleNode(FunctionNode):
                 known = isinstance(result, Tensor) and result.shape[:1] == (count,)
                 return tuple(result.shape[1:]) if known else None
         raise RefusedError(str(error).partition("\n")[0].rstrip("."))
+
+    def exported(self, shapes: Sequence[tuple[int, ...]], opset: int) -> bytes:
+        """The module as PyTorch writes it in ONNX, for a batch of any length: Input0, Input1, …,
+        to Output."""
+        like = next((p for p in self.layer.parameters() if p.is_floating_point()), torch.zeros(0))
+        examples = tuple(torch.zeros(2, *shape, dtype=like.dtype) for shape in shapes)
+        names = [f"Input{i}" for i in range(len(examples))]
+        stream = io.BytesIO()
+        with warnings.catch_warnings(), _in_mode(self.layer, False), patched():
+            warnings.simplefilter("ignore")  # this way of exporting is deprecated, and takes 5 ms
+            torch.onnx.export(
+                self.layer,
+                examples,
+                stream,  # type: ignore[arg-type]
+                dynamo=False,
+                input_names=names,
+                output_names=["Output"],
+                dynamic_axes={name: {0: "batch"} for name in (*names, "Output")},
+                opset_version=opset,
+            )
+        return stream.getvalue()
 
     def call(self, values: Sequence[Any], run: Run) -> tuple[Any, ...]:
         with _in_mode(self.layer, run.training):

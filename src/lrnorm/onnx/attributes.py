@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, ModelProto, helper
 
-from lrnorm._spec.errors import KindError, LRNormError, ParameterError
+from lrnorm import conventions
+from lrnorm._spec.errors import ConventionError, KindError, LRNormError, ParameterError
 from lrnorm._spec.spec import LRNSpec
+from lrnorm.models.source import decimal32
 from lrnorm.onnx.graph import Found, Model, copied, lrn_nodes, opened, with_data
 
 DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
@@ -71,7 +74,7 @@ def attributes_of(path: str, found: Found) -> dict[str, Any]:
                 got=f"an attribute of type {got}",
                 way_out="Export the model again.",
             )
-        said[name] = attribute.i if name == "size" else decimal(np.float32(attribute.f))
+        said[name] = attribute.i if name == "size" else decimal32(attribute.f)
     if said["size"] is None or said["size"] < 1:
         raise ParameterError(
             f"size of the LRN {path}",
@@ -82,39 +85,28 @@ def attributes_of(path: str, found: Found) -> dict[str, Any]:
     return said
 
 
-def decimal(number: Any) -> float:
-    """The shortest decimal that a number of few bits stands for: what its writer meant."""
-    return float(str(number))
-
-
 def in_onnx_words(spec: LRNSpec, channels: int | None = None) -> dict[str, Any] | str:
     """The attributes of the LRN node that is this spec, or the reason why there is none. On an
     axis of `channels` a window counts as far as it reaches."""
-    before, after = spec.before, spec.after
-    if isinstance(before, tuple) or isinstance(after, tuple):
-        return f"an LRN node of ONNX has one window, along the channels, got {spec}"
-    if channels is not None and (before is None or after is None or after - before not in (0, 1)):
-        before, after = clipped(spec, channels)
-    if before is None or after is None or after - before not in (0, 1):
-        return (
-            "an LRN node of ONNX has before = (size - 1) // 2 and after = size // 2, "
-            f"got before={spec.before}, after={spec.after}"
-        )
-    size = before + after + 1
-    numbers = {"alpha": spec.scale * size, "beta": spec.beta, "bias": spec.bias}
-    for name, number in numbers.items():
-        if not fits_float32(number):
-            return f"ONNX keeps {name} in float32, where {number!r} does not fit"
-    if size >= 2**63:
-        return f"ONNX keeps size in 64 bits, where {size} does not fit"
-    return {"size": size, **numbers}
+    try:
+        words = conventions.write("onnx", spec)
+    except ConventionError as error:
+        narrower = spec if channels is None else clipped(spec, channels)
+        return error.reason if narrower == spec else in_onnx_words(narrower)
+    for name in DEFAULTS:
+        if not fits_float32(words[name]):
+            return f"ONNX keeps {name} in float32, where {words[name]!r} does not fit"
+    if words["size"] >= 2**63:
+        return f"ONNX keeps size in 64 bits, where {words['size']} does not fit"
+    return words
 
 
-def clipped(spec: LRNSpec, channels: int) -> tuple[int, int]:
-    """The ends of the window as far as they can reach on an axis of so many channels."""
-    last = max(channels - 1, 0)
-    before, after = spec.ends(channels)
-    return min(before, last), min(after, last)
+def clipped(spec: LRNSpec, channels: int) -> LRNSpec:
+    """The spec with its window as far as it can reach on an axis of so many channels."""
+    if isinstance(spec.before, tuple):
+        return spec
+    before, after = (min(end, max(channels - 1, 0)) for end in spec.ends(channels))
+    return dataclasses.replace(spec, before=before, after=after)
 
 
 def fits_float32(number: float) -> bool:

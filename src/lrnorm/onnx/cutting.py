@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper, inliner
@@ -29,16 +30,16 @@ class Norm:
     result: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Level:
     """One step of the computation: nodes that run in ONNX Runtime, and the LRNs behind them. A
     step of LRNs alone has no nodes and gives nothing."""
 
-    nodes: list[NodeProto]
-    initializers: list[Any]
-    takes: list[str]
-    gives: list[str]
-    norms: list[Norm]
+    nodes: list[NodeProto] = field(default_factory=list)
+    initializers: list[Any] = field(default_factory=list)
+    takes: dict[str, None] = field(default_factory=dict)
+    gives: list[str] = field(default_factory=list)
+    norms: list[Norm] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,13 @@ def cut(model: ModelProto) -> Cut:
         outputs[name] = free(f"{name}/given", inputs | outputs)
         nodes.append(helper.make_node("Identity", [name], [outputs[name]]))
 
-    level = dict.fromkeys(inputs, 0)
+    depths = dict.fromkeys(inputs, 0)
     made_at: dict[str, int] = {}  # what the nodes of a level give or could give
-    at: dict[int, list[NodeProto]] = {}
+    levels: defaultdict[int, Level] = defaultdict(Level)
     same: list[NodeProto] = []  # whatever the inputs
-    takes: dict[int, dict[str, None]] = {}  # what those nodes read of other levels
-    norms: dict[int, list[Norm]] = {}
     for node in needed(nodes, outputs.values()):
         for name in filter(None, node.input):
-            if name not in level and name not in constants:
+            if name not in depths and name not in constants:
                 raise ParameterError(
                     f"node {label(node)!r} ({node.op_type})",
                     f"reads {name!r}, which nothing before it gives",
@@ -82,44 +81,41 @@ def cut(model: ModelProto) -> Cut:
                 )
         results = list(filter(None, node.output))
         # A graph inside may give a value the name of one that comes later.
-        before = [name for name in reads(node) if name in level]
-        depth = max((level[name] for name in before), default=0)
+        before = [name for name in reads(node) if name in depths]
+        depth = max((depths[name] for name in before), default=0)
         if is_op(node, "LRN"):
             norm = Norm(*specs[node.output[0]], node.input[0], node.output[0])
-            norms.setdefault(depth, []).append(norm)
-            level[norm.result] = depth + 1
+            levels[depth].norms.append(norm)
+            depths[norm.result] = depth + 1
         elif before or node.op_type in _RANDOM:
-            at.setdefault(depth, []).append(node)
+            levels[depth].nodes.append(node)
             others = (name for name in before if made_at.get(name) != depth)
-            takes.setdefault(depth, {}).update(dict.fromkeys(others))
-            level |= dict.fromkeys(results, depth)
+            levels[depth].takes.update(dict.fromkeys(others))
+            depths |= dict.fromkeys(results, depth)
             made_at |= dict.fromkeys(results, depth)
         else:
             constants.update(results)
             same.append(node)
 
     # Constants that no level but the first has a reason to give.
-    ends = [*outputs.values(), *(norm.source for some in norms.values() for norm in some)]
-    fixed = [name for name in dict.fromkeys(ends) if name not in level]
-    if fixed:
-        at.setdefault(0, [])
-        takes.setdefault(0, {})
-    asked = {*ends, *(name for names in takes.values() for name in names)}
-    if at:  # every input of the model is one of the net, and a segment takes something
-        takes[min(at)].update(dict.fromkeys(name for name in inputs if name not in asked))
-        for names in takes.values():
-            names.update(dict.fromkeys(list(inputs)[:1] if not names else []))
-    levels = []
-    for depth in sorted({*at, *norms}):
-        some, wanted = at.get(depth, []), fixed if depth == 0 else []
-        gives = [name for node in some for name in node.output if name in asked] + wanted
-        fed = {name for node in some for name in reads(node)}
-        own = [*needed(same, fed.union(wanted)), *some]
-        read = fed.union(wanted, *map(reads, own))
-        initializers = [tensor for name, tensor in tensors.items() if name in read]
-        found = norms.get(depth, [])
-        levels.append(Level(own, initializers, list(takes.get(depth, {})), gives, found))
-    return Cut(model, inputs, outputs, levels)
+    ends = [*outputs.values(), *(norm.source for level in levels.values() for norm in level.norms)]
+    fixed = [name for name in dict.fromkeys(ends) if name not in depths]
+    asked = {*ends, *(name for level in levels.values() for name in level.takes)}
+    running = [at for at, level in levels.items() if level.nodes]
+    if fixed or running:  # every input of the model is one of the net
+        first = levels[0 if fixed else min(running)]
+        first.takes.update(dict.fromkeys(name for name in inputs if name not in asked))
+    for depth, level in levels.items():
+        wanted = fixed if depth == 0 else []
+        if not level.takes and (level.nodes or wanted):  # a segment takes something
+            level.takes.update(dict.fromkeys(list(inputs)[:1]))
+        level.gives = [name for node in level.nodes for name in node.output if name in asked]
+        level.gives += wanted
+        fed = {name for node in level.nodes for name in reads(node)}.union(wanted)
+        level.nodes = [*needed(same, fed), *level.nodes]
+        read = fed.union(*map(reads, level.nodes))
+        level.initializers = [tensor for name, tensor in tensors.items() if name in read]
+    return Cut(model, inputs, outputs, [levels[depth] for depth in sorted(levels)])
 
 
 def _inlined(model: ModelProto) -> tuple[ModelProto, dict[str, tuple[str, LRNSpec, float]]]:

@@ -15,17 +15,7 @@ from lrnorm._identify import exact
 from lrnorm._spec.errors import ParameterError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.onnx.attributes import clipped, spec_of
-from lrnorm.onnx.graph import (
-    Found,
-    Model,
-    Scope,
-    copied,
-    is_op,
-    label,
-    labels,
-    scopes,
-    with_data,
-)
+from lrnorm.onnx.graph import Found, Model, Scope, copied, is_op, label, labels, scopes, with_data
 from lrnorm.onnx.writing import Writer, put, replaced
 
 _log = logging.getLogger("lrnorm.onnx")
@@ -74,7 +64,7 @@ def decompose(model: Model, *, runtime: str | None = None, form: str = "auto") -
     copy, folder = copied(model)
     # A graph is copied with what is inside it, so the inner ones come first.
     for scope in reversed(scopes(copy, folder)):
-        nodes = [node for node in scope.graph.node if is_op(node, "LRN")]
+        nodes = [node for node in scope.nodes if is_op(node, "LRN")]
         writers = []
         for name, node in zip(labels(nodes), nodes, strict=True):
             path = scope.prefix + name
@@ -88,7 +78,7 @@ def decompose(model: Model, *, runtime: str | None = None, form: str = "auto") -
             spec = spec_of(path, Found(node, {a.name: a for a in node.attribute}))
             _log.info("%s: %s in place of the LRN node", path, writer.write(spec))
             writers.append(writer)
-        put(scope.graph, replaced(scope.graph.node, writers), writers)
+        put(scope.graph, replaced(scope.nodes, writers), writers)
     return with_data(copy, model, folder)
 
 
@@ -175,17 +165,12 @@ class _Writer(Writer):
         """bias + Σ in one 1×1 convolution; other ranks than four are folded for it."""
         channels = self._channels
         assert channels is not None
-        square = self._scaled_square(x, spec.scale)
-        if self._rank != 4:
-            four = [0, 0, -1, 1] if self._rank != 2 else [0, 0, 1, 1]
-            folded = self.make("Reshape", square, four)
-        else:
-            folded = square
         band = exact.membership(spec, channels) * math.copysign(1.0, spec.scale)
-        energy = self.make(
-            "Conv", folded, band[:, :, None, None], np.full(channels, spec.bias, np.float64)
+        bias = np.full(channels, spec.bias, np.float64)
+        square = self._scaled_square(x, spec.scale)
+        return self.in_four_axes(
+            square, self._rank, lambda four: self.make("Conv", four, band[:, :, None, None], bias)
         )
-        return energy if self._rank == 4 else self.make("Reshape", energy, self.make("Shape", x))
 
     def pool(self, x: str, spec: LRNSpec) -> str:
         """An average pool of alpha · x²: over (batch, 1, channels, places) where the number of
@@ -229,10 +214,8 @@ class _Writer(Writer):
 
     def _window(self, spec: LRNSpec) -> tuple[int, int, int]:
         """The ends and the width of the window, as far as it reaches where that is known."""
-        if self._channels is not None:
-            before, after = clipped(spec, self._channels)
-        else:
-            before, after = spec.ends(1)
+        known = spec if self._channels is None else clipped(spec, self._channels)
+        before, after = known.ends(1)
         return before, after, before + after + 1
 
     def _biased(self, sums: str, spec: LRNSpec) -> str:

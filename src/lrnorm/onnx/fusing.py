@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
@@ -51,16 +52,13 @@ class Chain:
     axis: int = 1
 
 
-@dataclass
-class _Match:
+class _Match(NamedTuple):
     """A candidate that was verified."""
 
     candidate: Candidate
-    spec: LRNSpec
-    axis: int
-    words: dict[str, Any] = field(default_factory=dict)  # of the LRN node
-    why_not: str | None = None
-    unneeded: list[NodeProto] = field(default_factory=list)  # what would go for it
+    chain: Chain
+    words: dict[str, Any]  # of the LRN node, empty where there is none
+    unneeded: list[NodeProto]  # what would go for it
 
 
 def chains(model: Model) -> dict[str, Chain]:
@@ -85,21 +83,14 @@ def chains(model: Model) -> dict[str, Chain]:
     >>> chain.spec, chain.nodes
     (LRNSpec(scale=0.25, beta=0.75, bias=1.0, before=2, after=1), 10)
     >>> print(chain.why_not)
-    an LRN node of ONNX has before = (size - 1) // 2 and after = size // 2, got before=2, after=1
+    onnx has no window of before=2, after=1: size is a width; an even one reaches one further \
+ahead: before = (size-1)//2, after = size//2
     """
     answer: dict[str, Chain] = {}
     for scope, matches in _all_matches(*copied(model)):
         names = labels(match.candidate.last for match in matches)
         for name, match in zip(names, matches, strict=True):
-            source = match.candidate.source
-            answer[free(scope.prefix + name, answer)] = Chain(
-                match.spec,
-                len([node for node in match.unneeded if not is_op(node, "Constant")]),
-                match.why_not,
-                scope.dtype(source),
-                scope.sizes(source),
-                match.axis,
-            )
+            answer[free(scope.prefix + name, answer)] = match.chain
     return answer
 
 
@@ -141,12 +132,12 @@ def fuse(model: Model) -> ModelProto:
     for scope, matches in reversed(_all_matches(copy, folder)):
         for match in matches:
             where = scope.prefix + label(match.candidate.last)
-            if match.why_not is None:
+            if match.chain.why_not is None:
                 fused += 1
                 _log.info("%s: one LRN in place of %d nodes", where, len(match.unneeded))
             else:
-                _log.warning("%s stays as it is: %s", where, match.why_not)
-        _replace(scope, [match for match in matches if match.why_not is None])
+                _log.warning("%s stays as it is: %s", where, match.chain.why_not)
+        _replace(scope, [match for match in matches if match.chain.why_not is None])
     if fused:
         _log.info(
             "ONNX Runtime's CPU computes an LRN node slowly: lrnorm.onnx.decompose(model, "
@@ -158,36 +149,34 @@ def fuse(model: Model) -> ModelProto:
 def _all_matches(model: ModelProto, folder: str) -> list[tuple[Scope, list[_Match]]]:
     """What is found in each graph. An LRN keeps the shape of its input, which tells later shapes
     that ONNX does not infer, and so the next LRNs: the search is repeated until all are told."""
-    measurer = Measurer(model, folder)
-    told: list[tuple[GraphProto, ValueInfoProto]] = []
+    measurer = Measurer(model)
+    told: dict[str, tuple[GraphProto, ValueInfoProto]] = {}
     while True:
         found = [(scope, _matches(scope, measurer)) for scope in scopes(model, folder)]
-        new = [
-            (scope.graph, value)
+        new = {
+            value.name: (scope.graph, value)
             for scope, matches in found
             for match in matches
-            if (value := _unknown_shape(scope, match)) is not None
-            if not any(value.name == other.name for _, other in told)
-        ]
-        for graph, value in new:
-            graph.value_info.append(value)
+            if (value := _unknown_shape(scope, match)) is not None and value.name not in told
+        }
         if not new:
             break
-        told += new
-    for graph, value in told:
+        for graph, value in new.values():
+            graph.value_info.append(value)
+        told |= new
+    for graph, value in told.values():
         graph.value_info.remove(value)
     return found
 
 
 def _unknown_shape(scope: Scope, match: _Match) -> ValueInfoProto | None:
     """The type of the result, where its shape is not known."""
-    result, sizes = match.candidate.last.output[0], scope.sizes(match.candidate.source)
-    dtype = scope.dtype(match.candidate.source)
-    if scope.sizes(result) is not None or sizes is None or dtype is None:
+    result, chain = match.candidate.last.output[0], match.chain
+    if scope.sizes(result) is not None or chain.shape is None or chain.dtype is None:
         return None
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    axes = match.candidate.axes or range(len(sizes))
-    return helper.make_tensor_value_info(result, kind, [sizes[axis] for axis in axes])
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(chain.dtype))
+    axes = match.candidate.axes or range(len(chain.shape))
+    return helper.make_tensor_value_info(result, kind, [chain.shape[axis] for axis in axes])
 
 
 def _matches(scope: Scope, measurer: Measurer) -> list[_Match]:
@@ -198,7 +187,7 @@ def _matches(scope: Scope, measurer: Measurer) -> list[_Match]:
         spec, axis = found
         if spec.bias == 0 and spec.before == spec.after == 0:
             return None  # a power of the value itself
-        return _judged(_Match(candidate, _as_divided(spec), axis), scope)
+        return _judged(scope, candidate, _as_divided(spec), axis)
 
     return search(scope, verify)
 
@@ -213,46 +202,37 @@ def _as_divided(spec: LRNSpec) -> LRNSpec:
     return dataclasses.replace(spec, scale=alpha / size)
 
 
-def _judged(match: _Match, scope: Scope) -> _Match:
+def _judged(scope: Scope, candidate: Candidate, spec: LRNSpec, axis: int) -> _Match:
     """Whether it can be an LRN node, and what would go with it."""
-    candidate, spec = match.candidate, match.spec
-    inside = Counter[str]()
-    for node in candidate.nodes:
-        inside.update(reads(node))
-    held = [name for node in candidate.inner for name in node.output if name]
-    elsewhere = [name for name in held if scope.uses[name] != inside[name]]
-    sizes = scope.sizes(candidate.source)
-    channels = sizes[match.axis] if sizes else None
+    source, sizes = candidate.source, scope.sizes(candidate.source)
+    channels = sizes[axis] if sizes else None
     words = in_onnx_words(spec, channels if isinstance(channels, int) else None)
-    kind = scope.dtype(candidate.source)
-    if elsewhere:
-        match.why_not = f"its inner value {elsewhere[0]!r} is used elsewhere"
-    elif kind != "float32":
-        match.why_not = f"the LRN node keeps its numbers in float32, and the input is {kind}"
-    elif (spec.before is None or spec.after is None) and candidate.reduces:
-        match.why_not = "its window is the whole axis, which an LRN node cannot express"
-    elif isinstance(words, str):
-        match.why_not = words
-    else:
-        match.words = words
-        match.why_not = _refused(words)
     instead = Writer(scope, candidate.last)
-    instead.make("LRN", candidate.source)
+    instead.make("LRN", source)
     instead.ends_as(candidate.last.output[0])
     rest = replaced(scope.nodes, [instead], set(map(id, candidate.inner)))
-    match.unneeded = _no_more_needed(scope, rest)
-    return match
+    unneeded = _no_more_needed(scope, rest)
+    count = sum(not is_op(node, "Constant") for node in unneeded)
+    why_not = _why_not(scope, candidate, spec, words)
+    chain = Chain(spec, count, why_not, scope.dtype(source), sizes, axis)
+    return _Match(candidate, chain, {} if isinstance(words, str) else words, unneeded)
 
 
-def _no_more_needed(scope: Scope, nodes: list[NodeProto]) -> list[NodeProto]:
-    """What the graph needed before, and does not need now that it has these nodes."""
-    outputs = [value.name for value in scope.graph.output]
-    left = set(map(id, needed(nodes, outputs)))
-    return [node for node in needed(scope.nodes, outputs) if id(node) not in left]
-
-
-def _refused(words: dict[str, Any]) -> str | None:
-    """Why ONNX Runtime would not run the LRN node on the CPU."""
+def _why_not(
+    scope: Scope, candidate: Candidate, spec: LRNSpec, words: dict[str, Any] | str
+) -> str | None:
+    """Why it has to stay, or None."""
+    inside = Counter(name for node in candidate.nodes for name in reads(node).elements())
+    held = [name for node in candidate.inner for name in node.output if name]
+    elsewhere = [name for name in held if scope.uses[name] != inside[name]]
+    if elsewhere:
+        return f"its inner value {elsewhere[0]!r} is used elsewhere"
+    if (kind := scope.dtype(candidate.source)) != "float32":
+        return f"the LRN node keeps its numbers in float32, and the input is {kind}"
+    if (spec.before is None or spec.after is None) and candidate.reduces:
+        return "its window is the whole axis, which an LRN node cannot express"
+    if isinstance(words, str):
+        return words
     if words["alpha"] == 0 or words["beta"] == 0:
         return "alpha or beta is 0, so it only multiplies: ONNX Runtime refuses such an LRN node"
     try:
@@ -260,6 +240,13 @@ def _refused(words: dict[str, Any]) -> str | None:
     except ConventionError as error:
         return f"ONNX Runtime refuses the LRN node on the CPU: {error.reason}"
     return None
+
+
+def _no_more_needed(scope: Scope, nodes: list[NodeProto]) -> list[NodeProto]:
+    """What the graph needed before, and does not need now that it has these nodes."""
+    outputs = [value.name for value in scope.graph.output]
+    left = set(map(id, needed(nodes, outputs)))
+    return [node for node in needed(scope.nodes, outputs) if id(node) not in left]
 
 
 def _replace(scope: Scope, matches: list[_Match]) -> None:
@@ -285,9 +272,9 @@ def _written(scope: Scope, match: _Match) -> tuple[Writer, NodeProto | None]:
     candidate = match.candidate
     x, last = candidate.source, candidate.last
     writer = Writer(scope, last)
-    given = list(range(len(scope.sizes(x) or ())))
-    second = [axis for axis in given if axis != match.axis]
-    second.insert(1, match.axis)
+    given = list(range(len(match.chain.shape or ())))
+    second = [axis for axis in given if axis != match.chain.axis]
+    second.insert(1, match.chain.axis)
     final = list(candidate.axes or given)  # the order that the readers of the quotient expect
     maker, readers = scope.producers.get(x), [n for n in scope.nodes if last.output[0] in n.input]
     if second != given:
@@ -295,13 +282,8 @@ def _written(scope: Scope, match: _Match) -> tuple[Writer, NodeProto | None]:
             x = maker.input[0]
         else:
             x = writer.make("Transpose", x, perm=second)
-    words = {"name": label(last), **match.words}
-    if len(given) == 4:
-        y = writer.make("LRN", x, **words)
-    else:
-        four = [0, 0, 0, -1] if len(given) > 2 else [0, 0, 1, 1]
-        y = writer.make("LRN", writer.make("Reshape", x, four), **words)
-        y = writer.make("Reshape", y, writer.make("Shape", x))
+    node = partial(writer.make, "LRN", name=label(last), **match.words)
+    y = writer.in_four_axes(x, len(given), node)
     undone = None
     if second != final:
         if (

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import (
-    AttributeProto,
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    helper,
-    numpy_helper,
-    shape_inference,
-)
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from lrnorm._spec.errors import FileError, KindError, ParameterError
 from lrnorm.files.atomic import PathLike
@@ -229,6 +222,28 @@ def all_reads(nodes: Iterable[NodeProto], graph: GraphProto) -> Counter[str]:
     return names
 
 
+def renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
+    """A copy that reads and gives values of other names, in graphs inside it too."""
+    alone = helper.make_graph([node], "", [], [])
+    onnx.compose.add_prefix_graph(alone, "", rename_edges=False, inplace=True, name_map=dict(names))
+    new: NodeProto = alone.node[0]
+    return new
+
+
+def anonymous(nodes: Iterable[NodeProto], names: dict[str, str]) -> list[NodeProto]:
+    """Copies in which nothing depends on the names of nodes and values, equal for subgraphs that
+    compute the same. Into `names` come those that the values get."""
+    nodes = list(nodes)
+    for node in nodes:
+        for name in filter(None, (*reads(node), *node.output)):
+            names.setdefault(name, f"v{len(names)}")
+    copies = [renamed(node, names) for node in nodes]
+    for copy in copies:
+        copy.name = copy.doc_string = ""
+        copy.attribute.sort(key=lambda attribute: attribute.name)
+    return copies
+
+
 def needed(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> list[NodeProto]:
     """The nodes, each after those whose values it reads, without which these values cannot be
     had."""
@@ -247,9 +262,10 @@ def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
         at: {places[name] for name in reads(node) if name in places} - {at}
         for at, node in enumerate(nodes)
     }
-    if all(max(wait, default=-1) < at for at, wait in waits.items()):
-        return list(nodes)
-    return [nodes[at] for at in TopologicalSorter(waits).static_order()]
+    if any(max(wait, default=-1) > at for at, wait in waits.items()):
+        with contextlib.suppress(CycleError):
+            return [nodes[at] for at in TopologicalSorter(waits).static_order()]
+    return list(nodes)
 
 
 class Scope:
@@ -258,52 +274,46 @@ class Scope:
     def __init__(
         self, graph: GraphProto, inferred: GraphProto, prefix: str, folder: str, outer: Scope | None
     ) -> None:
-        self.graph, self.prefix, self.folder, self.outer = graph, prefix, folder, outer
+        self.graph, self.prefix, self.folder = graph, prefix, folder
         self.nodes = ordered(graph.node)
         self.producers: dict[str, NodeProto] = {
             name: node for node in self.nodes for name in node.output if name
         }
         self.uses = all_reads(self.nodes, graph)
-        fed = {value.name for value in graph.input}  # an input's initializer is only its default
+        fed = {value.name: None for value in graph.input}
         self.initializers = {t.name: t for t in graph.initializer if t.name not in fed}
         described = (*inferred.input, *inferred.value_info, *inferred.output)
-        self.types = {value.name: value.type.tensor_type for value in described}
-
-    def _outwards(self) -> Iterator[Scope]:
-        scope: Scope | None = self
-        while scope is not None:
-            yield scope
-            scope = scope.outer
+        own = {value.name: value.type.tensor_type for value in described}
+        # Those of the graphs around it are seen too. An input's initializer is only its default.
+        self._types: ChainMap[str, Any] = ChainMap(own, outer._types if outer else {})
+        makers: dict[str, Any] = {**fed, **self.producers, **self.initializers}
+        self._makers: ChainMap[str, Any] = ChainMap(makers, outer._makers if outer else {})
 
     def dtype(self, name: str) -> str | None:
         """NumPy's name of a value's type, where it is known."""
-        for scope in self._outwards():
-            if (kind := scope.types.get(name)) and kind.elem_type:
-                return helper.tensor_dtype_to_np_dtype(kind.elem_type).name
-        return None
+        kind = self._types.get(name)
+        if kind is None or not kind.elem_type:
+            return None
+        return helper.tensor_dtype_to_np_dtype(kind.elem_type).name
 
     def sizes(self, name: str) -> tuple[int | str, ...] | None:
         """A value's shape, where its rank is known: an unknown size has a name, and sizes of one
         name are equal."""
-        for scope in self._outwards():
-            if (kind := scope.types.get(name)) and kind.HasField("shape"):
-                return tuple(
-                    d.dim_value if d.HasField("dim_value") else d.dim_param or f"{name}[{i}]"
-                    for i, d in enumerate(kind.shape.dim)
-                )
-        return None
+        kind = self._types.get(name)
+        if kind is None or not kind.HasField("shape"):
+            return None
+        return tuple(
+            d.dim_value if d.HasField("dim_value") else d.dim_param or f"{name}[{i}]"
+            for i, d in enumerate(kind.shape.dim)
+        )
 
     def value(self, name: str) -> Array | None:
         """A constant, or a shape, in which names stand for the sizes that depend on the input; None
         for any other value."""
-        for scope in self._outwards():
-            if (tensor := scope.initializers.get(name)) is not None:
-                return _array(tensor, self.folder)
-            if (node := scope.producers.get(name)) is not None:
-                return scope._computed(node)
-            if any(name == value.name for value in scope.graph.input):
-                break
-        return None
+        maker = self._makers.get(name)
+        if isinstance(maker, NodeProto):
+            return self._computed(maker)
+        return None if maker is None else _array(maker, self.folder)
 
     def constant(self, name: str) -> Array | None:
         """A value that is the same whatever the inputs, and that no node of this graph makes."""
@@ -343,7 +353,7 @@ def scopes(model: ModelProto, folder: str) -> list[Scope]:
     """The graph of the model and the graphs inside it, outer ones first, with inferred shapes.
     Functions have none: their shapes depend on the call."""
     try:
-        inferred = shape_inference.infer_shapes(model, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # an unknown operator, or over 2 GB: what the model itself says remains
         inferred = model
     functions = {(f.domain, f.name, f.overload) for f in model.functions}

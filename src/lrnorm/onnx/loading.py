@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import TensorProto, ValueInfoProto, helper
 from onnx.external_data_helper import uses_external_data
 
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
@@ -16,14 +16,8 @@ from lrnorm._spec.spec import is_integer
 from lrnorm.net import NetGraph, NetPort
 from lrnorm.onnx.cutting import Cut, Level, Norm, cut
 from lrnorm.onnx.graph import Model, Scope, copied, free, scopes, with_data
-from lrnorm.onnx.segments import (
-    TYPES,
-    OnnxSegment,
-    Sizes,
-    Value,
-    example_of,
-    session_of,
-)
+from lrnorm.onnx.segments import TYPES, OnnxSegment, Sizes, Value, example_of, session_of
+from lrnorm.onnx.writing import part_of
 
 _BATCH = "batch"  # the name of a first axis that has none
 
@@ -100,7 +94,7 @@ class _Builder:
     def net(self) -> NetGraph:
         opened = [self._opened(level) for level in self.parts.levels]
         batch = self._batch()
-        taken: dict[str, Any] = {**self.parts.inputs, **self.parts.outputs}
+        ports = {**self.parts.inputs, **self.parts.outputs}
         layers: dict[str, Any] = {}
         edges: list[tuple[Any, Any]] = []
         ends: dict[str, Any] = {name: NetPort(name) for name in self.parts.inputs}
@@ -108,8 +102,7 @@ class _Builder:
         for level, (model, session) in zip(self.parts.levels, opened, strict=True):
             if session is not None:
                 number = 1 + sum(isinstance(layer, OnnxSegment) for layer in layers.values())
-                name = free(f"segment{number}", taken)
-                taken[name] = None
+                name = free(f"segment{number}", ports | layers)
                 dense = [t.name for t in level.initializers if isinstance(t, TensorProto)]
                 layers[name] = OnnxSegment(
                     model,
@@ -124,8 +117,7 @@ class _Builder:
                 edges += [(ends[value], NetPort(name, value)) for value in level.takes]
                 ends |= {value: NetPort(name, value) for value in level.gives}
             for norm in level.norms:
-                name = free(norm.name, taken)
-                taken[name] = None
+                name = free(norm.name, ports | layers)
                 layers[name] = _layer(norm, self.values[norm.source], batch)
                 edges.append((ends[norm.source], name))
                 ends[norm.result] = name
@@ -142,41 +134,19 @@ class _Builder:
         """The model of a level and its session, None where it holds LRNs alone."""
         model, session = b"", None
         if level.gives:
-            try:
-                model = self._model(level).SerializeToString()
-                session = session_of(model, self.threads)
-            except LRNormError:
-                raise
-            except Exception as error:
-                kinds = ", ".join(dict.fromkeys(node.op_type for node in level.nodes))
-                raise FileError(
-                    f"the part with {kinds}",
-                    f"is refused by ONNX Runtime: {' '.join(str(error).split())}",
-                    way_out="onnx.checker.check_model(model) tells whether the model is at fault.",
-                ) from error
+            takes = [_info(self.values[name]) for name in level.takes]
+            gives = [self.described.get(name, ValueInfoProto(name=name)) for name in level.gives]
+            whole = self.parts.model
+            part = part_of(whole, level.nodes, takes, gives, level.initializers)
+            model = part.SerializeToString()
+            kinds = ", ".join(dict.fromkeys(node.op_type for node in level.nodes))
+            session = session_of(model, self.threads, f"the part with {kinds}")
             for value in session.get_outputs():
                 sizes = tuple(value.shape) or self.inferred.sizes(value.name)
                 self.values[value.name] = _value(value.name, value.type, sizes)
         for norm in level.norms:
             self.values[norm.result] = self.values[norm.source]._replace(name=norm.result)
         return model, session
-
-    def _model(self, level: Level) -> ModelProto:
-        whole = self.parts.model
-        graph = helper.make_graph(
-            level.nodes,
-            whole.graph.name or "graph",
-            [_info(self.values[name]) for name in level.takes],
-            [self.described.get(name, ValueInfoProto(name=name)) for name in level.gives],
-            initializer=[t for t in level.initializers if isinstance(t, TensorProto)],
-            sparse_initializer=[t for t in level.initializers if not isinstance(t, TensorProto)],
-        )
-        return helper.make_model(
-            graph,
-            opset_imports=whole.opset_import,
-            ir_version=whole.ir_version,
-            functions=whole.functions,
-        )
 
     def _batch(self) -> int | None:
         """The number of examples of one run, None for any number. Marks the values that hold a
@@ -210,13 +180,12 @@ def _declared(value: ValueInfoProto) -> Value:
     """An input of the model."""
     tensor = value.type.tensor_type
     kind = f"tensor({TensorProto.DataType.Name(tensor.elem_type).lower()})"
-    sizes: Sizes | None = None
-    if tensor.HasField("shape"):
-        named = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
-        if named and named[0] == "":
-            named[0] = _BATCH
-        sizes = tuple(size if size != "" else None for size in named)
-    return _value(value.name, kind if kind in TYPES else helper.printable_type(value.type), sizes)
+    sizes = tuple(
+        d.dim_value if d.HasField("dim_value") else d.dim_param or (None if axis else _BATCH)
+        for axis, d in enumerate(tensor.shape.dim)
+    )
+    known = sizes if tensor.HasField("shape") else None
+    return _value(value.name, kind if kind in TYPES else helper.printable_type(value.type), known)
 
 
 def _value(name: str, kind: str, sizes: Sizes | None) -> Value:

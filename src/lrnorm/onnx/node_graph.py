@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import sys
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import onnx
-from onnx import (
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    ValueInfoProto,
-    compose,
-    helper,
-    version_converter,
-)
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
 from lrnorm._layers.shapes import Shape
@@ -26,10 +15,11 @@ from lrnorm._report.rendering import Arrow, Box, Drawing
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.net.functions import SAYABLE, Elementwise, joining_axis, rule_of
+from lrnorm.net.nodes import node_of
 from lrnorm.net.ports import Source, named
 from lrnorm.onnx.attributes import fits_float32, in_onnx_words
 from lrnorm.onnx.decomposing import write_out
-from lrnorm.onnx.graph import free, reads, scopes
+from lrnorm.onnx.graph import free, reads, renamed, scopes
 from lrnorm.onnx.segments import OnnxSegment
 
 _BATCH = "batch"
@@ -60,17 +50,12 @@ def to_onnx(layer: Any) -> ModelProto:
     >>> [node.op_type for node in model.graph.node]
     ['LRN']
     """
-    sizes: tuple[int | None, ...] = (None, None, None)
-    if isinstance(layer, LRNSpec):
-        spec = layer
-    elif isinstance(layer, LocalResponseNormalizationLayer):
-        spec, sizes = layer.spec, layer.input or sizes
-    elif isinstance(getattr(layer, "spec", None), LRNSpec):
-        spec, sizes = layer.spec, getattr(layer, "input", sizes)
-    elif hasattr(layer, "_structure") and not isinstance(layer, type):
-        return model_of(layer._structure())
-    else:
+    spec = layer if isinstance(layer, LRNSpec) else getattr(layer, "spec", None)
+    if not isinstance(spec, LRNSpec):
+        if hasattr(layer, "_structure") and not isinstance(layer, type):
+            return model_of(layer._structure())
         raise KindError("to_onnx", "takes a layer, a net or an LRNSpec", value=layer)
+    sizes = getattr(layer, "input", None) or (None, None, None)
     names = ("channels", "height", "width")
     shape = ["batch", *(size or name for size, name in zip(sizes, names, strict=True))]
     ports = [
@@ -168,15 +153,12 @@ class _Writer:
 
     def _names(self) -> dict[Source, str]:
         """Value → its name: that of the port it goes to, or what the model had that it came in."""
-        names: dict[Source, str] = {((), port): port for port in self.facts.input_ports}
-        taken = dict.fromkeys((*self.facts.input_ports, *self.facts.output_ports))
         ends = {(link.source or (), link.source_port): link.target_port for link in self.into[None]}
+        names: dict[Source, str] = ends | {((), port): port for port in self.facts.input_ports}
+        self.taken = dict.fromkeys((*self.facts.input_ports, *self.facts.output_ports))
         for link in self.facts.links:
             source = link.source or (), link.source_port
             if source in names:
-                continue
-            if source in ends:
-                names[source] = ends[source]
                 continue
             leaves = self.facts.leaves
             if isinstance(leaves[source[0]].layer, OnnxSegment):
@@ -185,9 +167,8 @@ class _Writer:
                 wish = link.target_port
             else:
                 wish = "/".join(map(str, source[0])) or link.source_port
-            names[source] = free(wish, taken)
-            taken[names[source]] = None
-        self.taken = taken
+            names[source] = free(wish, self.taken)
+            self.taken[names[source]] = None
         return names
 
     def model(self) -> ModelProto:
@@ -199,7 +180,7 @@ class _Writer:
         newest[""] = newest[""] or OPSET
         for path, part in parts.items():
             if {o.version for o in part.opset_import if o.domain == ""} - {newest[""]}:
-                part = version_converter.convert_version(part, newest[""])
+                part = onnx.version_converter.convert_version(part, newest[""])
             self._add(path, part)
         for link in self.into[None]:  # a value that goes to several ports
             name = self.names[link.source or (), link.source_port]
@@ -219,38 +200,34 @@ class _Writer:
             functions=self.functions,
             producer_name="lrnorm",
         )
-        known = {v.name: v for v in onnx.shape_inference.infer_shapes(model).graph.output}
-        for value, shape in zip(graph.output, self.facts.output_ports.values(), strict=True):
-            told = known[value.name].type.tensor_type.elem_type
-            value.CopyFrom(known[value.name] if told else _info(value.name, 1, shape))
-        del model.graph.output[:]
-        model.graph.output.extend(graph.output)
+        inferred = onnx.shape_inference.infer_shapes(model).graph.output
+        shapes = self.facts.output_ports.values()
+        for value, known, shape in zip(model.graph.output, inferred, shapes, strict=True):
+            told = known.type.tensor_type.elem_type
+            value.type.CopyFrom(known.type if told else _type(value.name, shape))
         return model
 
     def _inputs(self, parts: Mapping[Path, ModelProto]) -> list[ValueInfoProto]:
         """As segments and modules declare them; a layer of lrnorm takes what it has to give."""
-        told: dict[Source, ValueInfoProto] = {}
+        told: dict[Source, TypeProto] = {}
         for path, part in reversed(list(parts.items())):
             after = next((told[s] for s in told if s[0] == path), None)
             for link, value in zip(self.into[path], part.graph.input, strict=True):
-                own = value if value.HasField("type") else after
+                own = value.type if value.HasField("type") else after
                 if own is not None:
                     told[link.source or (), link.source_port] = own
-        infos = []
-        for port, shape in self.facts.input_ports.items():
-            info = ValueInfoProto()
-            info.CopyFrom(told.get(((), port)) or _info(port, TensorProto.FLOAT, shape))
-            info.name = port
-            infos.append(info)
-        return infos
+        return [
+            helper.make_value_info(port, told.get(((), port)) or _type(port, shape))
+            for port, shape in self.facts.input_ports.items()
+        ]
 
     def _part(self, path: Path, leaf: Leaf) -> ModelProto:
         layer = leaf.layer
         if isinstance(layer, OnnxSegment):
             return onnx.load_from_string(layer.model)
         if isinstance(layer, LocalResponseNormalizationLayer):
-            written = to_onnx(layer)
-            return _loose(written) if len(written.graph.node) == 1 else written
+            said = in_onnx_words(layer.spec, layer.input[0] if layer.input else None)
+            return to_onnx(layer) if isinstance(said, str) else _single("LRN", 1, said)
         links = self.into[path]
         function = layer.function if isinstance(layer, Elementwise) else layer
         rule = rule_of(function)
@@ -259,14 +236,14 @@ class _Writer:
             axis = joining_axis(function)
             words = {"axis": axis + (axis >= 0)} if rule.joins else {}
             return _single(rule.operator, len(links), words, rule.times)
-        torch = sys.modules.get("torch")
-        if torch is None or not isinstance(layer, torch.nn.Module):
+        export = getattr(node_of(layer), "exported", None)
+        if export is None:
             raise self._refusal(path, leaf, "it has no operator for it")
         shapes = [link.shape for link in links]
         if any(shape is None or None in shape for shape in shapes):
             raise self._refusal(path, leaf, f"the shape of its input is not known, {shapes}")
         try:
-            return _exported(torch, layer, shapes)
+            return onnx.load_from_string(export(shapes, OPSET))
         except Exception as error:  # whatever PyTorch's exporter raises
             raise self._refusal(path, leaf, str(error).partition("\n")[0]) from error
 
@@ -307,10 +284,10 @@ class _Writer:
                 new.name = names[tensor.name]
                 self.taken[new.name] = None
         for node in graph.node:
-            new = _renamed(node, names)
+            new = renamed(node, names)
             for result in filter(None, node.output):
                 names.setdefault(result, name_of(result, new))
-            new = _renamed(node, names)
+            new = renamed(node, names)
             if all(self.made.get(result) == new for result in filter(None, new.output)):
                 continue
             if new.name or not kept:
@@ -325,61 +302,16 @@ class _Writer:
         self.functions += [f for f in part.functions if (f.domain, f.name, f.overload) not in known]
 
 
-def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
-    """A copy that reads and gives values of other names, in graphs inside it too."""
-    alone = helper.make_graph([node], "", [], [])
-    compose.add_prefix_graph(alone, "", rename_edges=False, inplace=True, name_map=dict(names))
-    new: NodeProto = alone.node[0]
-    return new
-
-
-def _single(operator: str, inputs: int, words: Any = None, times: int = 1) -> ModelProto:
+def _single(operator: str, inputs: int, words: Mapping[str, Any], times: int = 1) -> ModelProto:
+    """One operator that is the same in all versions and for all types, which others may tell."""
     names = [f"Input{i}" for i in range(inputs)]
     taken, given = ([ValueInfoProto(name=name) for name in some] for some in (names, ["Output"]))
-    node = helper.make_node(operator, names * times, ["Output"], name=operator, **(words or {}))
+    node = helper.make_node(operator, names * times, ["Output"], name=operator, **words)
     graph = helper.make_graph([node], operator, taken, given)
-    return _loose(helper.make_model(graph, ir_version=IR_VERSION))
+    return helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[])
 
 
-def _loose(model: ModelProto) -> ModelProto:
-    """One operator that is the same in all versions and for all types, which others may tell."""
-    del model.opset_import[:]
-    for value in (*model.graph.input, *model.graph.output):
-        value.ClearField("type")
-    return model
-
-
-def _exported(torch: Any, module: Any, shapes: list[Any]) -> ModelProto:
-    """A module as PyTorch writes it, for a batch of any length."""
-    from lrnorm.torch import patched  # PyTorch is there: the module is one of its own
-
-    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
-    examples = tuple(torch.zeros(2, *shape, dtype=like.dtype) for shape in shapes)
-    names = [f"Input{i}" for i in range(len(examples))]
-    stream = io.BytesIO()
-    in_training = [one for one in module.modules() if one.training]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # this way of exporting is deprecated, and takes 5 ms
-        try:
-            with patched():  # PyTorch's own LRN becomes one node, as ours does
-                torch.onnx.export(
-                    module.eval(),
-                    examples,
-                    stream,
-                    dynamo=False,
-                    input_names=names,
-                    output_names=["Output"],
-                    dynamic_axes={name: {0: _BATCH} for name in (*names, "Output")},
-                    opset_version=OPSET,
-                )
-        finally:
-            for one in in_training:
-                one.training = True
-    return onnx.load_from_string(stream.getvalue())
-
-
-def _info(name: str, kind: int, shape: Shape | None) -> ValueInfoProto:
-    if shape is None:
-        return helper.make_tensor_value_info(name, kind, None)
-    sizes = [n if n is not None else f"{name}_{i}" for i, n in enumerate(shape, 1)]
-    return helper.make_tensor_value_info(name, kind, [_BATCH, *sizes])
+def _type(port: str, shape: Shape | None) -> TypeProto:
+    """float32 of that shape for each example of a batch."""
+    sizes = [_BATCH, *(f"{port}_{i}" if n is None else n for i, n in enumerate(shape or (), 1))]
+    return helper.make_tensor_type_proto(TensorProto.FLOAT, None if shape is None else sizes)

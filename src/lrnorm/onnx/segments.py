@@ -18,9 +18,9 @@ from lrnorm._fronts.config import show_config
 from lrnorm._layers.evaluation import Run
 from lrnorm._layers.shapes import Shape, contradict, is_known
 from lrnorm._layers.structure import Leaf
-from lrnorm._spec.errors import KindError, ShapeError, missing
+from lrnorm._spec.errors import FileError, KindError, ShapeError, missing
 from lrnorm.net.nodes import Node, Shapes, register, rules_of_any
-from lrnorm.onnx.graph import scopes
+from lrnorm.onnx.graph import anonymous, scopes
 
 # ONNX Runtime's name of a type → NumPy's.
 TYPES = {f"tensor({name})": name for name in ("bool", "float16", "int8", "int16", "int32", "int64")}
@@ -50,8 +50,13 @@ def example_of(value: Value) -> Shape | None:
     return tuple(n if isinstance(n, int) else None for n in sizes[value.batched :])
 
 
-def session_of(model: bytes, threads: int | None, door: str = "lrnorm.onnx.load") -> Any:
-    """An ONNX Runtime session for the CPU. `door` is what needs it, for the error without."""
+def session_of(
+    model: bytes, threads: int | None, part: str = "the model", door: str = "lrnorm.onnx.load"
+) -> Any:
+    """An ONNX Runtime session for the CPU. `door` is what needs it, for the error without.
+
+    Errors: FileError, about that part, where ONNX Runtime refuses it.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -61,7 +66,14 @@ def session_of(model: bytes, threads: int | None, door: str = "lrnorm.onnx.load"
     options.intra_op_num_threads = show_config()["threads"] if threads is None else threads
     # Its threads wait busily for more work; between two segments that would slow down the LRN.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # errors of ONNX Runtime share no class
+        raise FileError(
+            part,
+            f"is refused by ONNX Runtime: {' '.join(str(error).split())}",
+            way_out="onnx.checker.check_model(model) tells whether the model is at fault.",
+        ) from error
 
 
 @dataclass(frozen=True, repr=False)
@@ -199,22 +211,10 @@ class SegmentNode(Node):
         self.outputs = tuple(value.name for value in layer.outputs)
 
     def leaf(self) -> Leaf:
-        graph = self.layer.graph()
-        numbers: dict[str, int] = {"": 0}
-        names = (n for node in graph.node for n in (*node.input, *node.output))
-        for name in (*(value.name for value in self.layer.inputs), *names):
-            numbers.setdefault(name, len(numbers))
+        names = {value.name: f"input{i}" for i, value in enumerate(self.layer.inputs)}
         nodes = [
-            [
-                *(node.domain, node.op_type),
-                [numbers[name] for name in node.input],
-                [numbers[name] for name in node.output],
-                [
-                    hashlib.sha256(a.SerializeToString(deterministic=True)).hexdigest()
-                    for a in sorted(node.attribute, key=lambda a: a.name)
-                ],
-            ]
-            for node in graph.node
+            hashlib.sha256(node.SerializeToString(deterministic=True)).hexdigest()
+            for node in anonymous(self.layer.graph().node, names)
         ]
         return Leaf(self.layer, self.type, {"nodes": nodes})
 

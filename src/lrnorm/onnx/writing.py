@@ -1,12 +1,20 @@
-"""Writes nodes into a graph in place of others."""
+"""Writes nodes into a graph in place of others, or into a model of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 from lrnorm.onnx.graph import Scope, free
 
@@ -41,6 +49,13 @@ class Writer:
         self.tensors.append(numpy_helper.from_array(array, self._name("number")))
         return self.tensors[-1].name
 
+    def in_four_axes(self, x: str, rank: int, write: Callable[[str], str]) -> str:
+        """What `write` makes of x with the axes after its second folded, in the shape of x."""
+        if rank == 4:
+            return write(x)
+        y = write(self.make("Reshape", x, [0, 0, -1, 1] if rank > 2 else [0, 0, 1, 1]))
+        return self.make("Reshape", y, self.make("Shape", x))
+
     def ends_as(self, result: str) -> None:
         """What the last node gives becomes `result`."""
         self.nodes[-1].output[0] = result
@@ -62,3 +77,24 @@ def put(graph: GraphProto, nodes: Iterable[NodeProto], writers: Iterable[Writer]
     del graph.node[:]
     graph.node.extend(new)
     graph.initializer.extend(tensor for writer in writers for tensor in writer.tensors)
+
+
+def part_of(
+    whole: ModelProto,
+    nodes: Iterable[NodeProto],
+    inputs: list[ValueInfoProto],
+    outputs: list[ValueInfoProto],
+    tensors: Iterable[Any],
+) -> ModelProto:
+    """Some nodes of a model as a model of their own, with the operator sets and functions of the
+    whole, for runtimes that know no newer version of the format than 10."""
+    graph = helper.make_graph(list(nodes), "part", inputs, outputs)
+    for tensor in tensors:
+        dense = isinstance(tensor, TensorProto)
+        (graph.initializer if dense else graph.sparse_initializer).append(tensor)
+    return helper.make_model(
+        graph,
+        opset_imports=whole.opset_import,
+        ir_version=min(whole.ir_version or 8, 10),
+        functions=whole.functions,
+    )
