@@ -96,7 +96,7 @@ def _node_graph(structure: Structure) -> Any:
 
 
 def _node_graph_plot(structure: Structure) -> Any:
-    from lrnorm.onnx.node_graph import drawing_of
+    from lrnorm._report.operators import drawing_of
 
     return drawing_of(structure)
 

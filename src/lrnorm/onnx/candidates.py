@@ -56,25 +56,21 @@ def search(scope: Scope, verify: Callable[[Candidate], Answer | None]) -> list[A
     done: set[int] = set()
     answers = []
 
-    def verified(source: str) -> bool:
-        for candidate in _from(nodes, source, squares, constants):
-            if not done.isdisjoint(map(id, candidate.inner)):
-                continue
-            if (answer := verify(candidate)) is not None:
-                answers.append(answer)
-                done.update(map(id, candidate.inner))
-                return True
-        return False
-
     for node in nodes:
         if id(node) not in squares:
             continue
         for source in _sources(scope, squares[id(node)]):
             if id(node) in done:
                 break
-            if source not in tried:
-                tried.add(source)
-                verified(source)
+            if source in tried:
+                continue
+            tried.add(source)
+            for candidate in _from(nodes, source, squares, constants):
+                free = done.isdisjoint(map(id, candidate.inner))
+                if free and (answer := verify(candidate)) is not None:
+                    answers.append(answer)
+                    done.update(map(id, candidate.inner))
+                    break
     return answers
 
 
@@ -160,7 +156,7 @@ def _order(node: NodeProto, light: Mapping[str, tuple[int, ...] | None]) -> tupl
     if not is_op(node, "Transpose"):
         return order
     perm = tuple(attribute_value(node, "perm", ()))
-    return tuple(order[axis] for axis in perm) if order and len(order) == len(perm) else perm
+    return tuple(order[i] for i in perm) if order and sorted(order) == sorted(perm) else perm
 
 
 def _is_quotient(node: NodeProto, light: Container[str], derived: set[str]) -> bool:

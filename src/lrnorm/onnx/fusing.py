@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from lrnorm import conventions
 from lrnorm._spec.errors import ConventionError
@@ -23,6 +22,7 @@ from lrnorm.onnx.graph import (
     all_reads,
     attribute_value,
     copied,
+    described,
     free,
     is_op,
     label,
@@ -174,9 +174,8 @@ def _unknown_shape(scope: Scope, match: _Match) -> ValueInfoProto | None:
     result, chain = match.candidate.last.output[0], match.chain
     if scope.sizes(result) is not None or chain.shape is None or chain.dtype is None:
         return None
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(chain.dtype))
     axes = match.candidate.axes or range(len(chain.shape))
-    return helper.make_tensor_value_info(result, kind, [chain.shape[axis] for axis in axes])
+    return described(result, chain.dtype, [chain.shape[axis] for axis in axes])
 
 
 def _matches(scope: Scope, measurer: Measurer) -> list[_Match]:

@@ -29,10 +29,10 @@ ONNX_DOMAIN = ("", "ai.onnx")
 
 def opened(model: Model) -> tuple[ModelProto, str]:
     """The model, and the folder that its external data stand in. The data are not loaded."""
+    folder, name = "", "the model"
     if isinstance(model, ModelProto):
-        found, folder, name = model, "", "the model"
+        found = model
     elif isinstance(model, bytes):
-        folder, name = "", "the model"
         try:
             found = ModelProto.FromString(model)
         except Exception as error:
@@ -78,6 +78,12 @@ def with_data(model: ModelProto, source: Model, folder: str) -> ModelProto:
                 way_out="They must stand beside the model.",
             ) from error
     return model
+
+
+def described(name: str, dtype: str, sizes: Sequence[Any] | None) -> onnx.ValueInfoProto:
+    """A value of a type that NumPy has, as a model declares it."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return helper.make_tensor_value_info(name, kind, sizes)
 
 
 def is_op(node: NodeProto, kind: str) -> bool:

@@ -6,7 +6,6 @@ import os
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 from onnx.external_data_helper import uses_external_data
 
@@ -15,7 +14,7 @@ from lrnorm._spec.errors import FileError, KindError, LRNormError, ParameterErro
 from lrnorm._spec.spec import is_integer
 from lrnorm.net import NetGraph, NetPort
 from lrnorm.onnx.cutting import Cut, Level, Norm, cut
-from lrnorm.onnx.graph import Model, Scope, copied, free, scopes, with_data
+from lrnorm.onnx.graph import Model, Scope, copied, described, free, scopes, with_data
 from lrnorm.onnx.segments import TYPES, OnnxSegment, Sizes, Value, example_of, session_of
 from lrnorm.onnx.writing import part_of
 
@@ -134,7 +133,7 @@ class _Builder:
         """The model of a level and its session, None where it holds LRNs alone."""
         model, session = b"", None
         if level.gives:
-            takes = [_info(self.values[name]) for name in level.takes]
+            takes = [described(*self.values[name][:3]) for name in level.takes]
             gives = [self.described.get(name, ValueInfoProto(name=name)) for name in level.gives]
             whole = self.parts.model
             part = part_of(whole, level.nodes, takes, gives, level.initializers)
@@ -199,12 +198,6 @@ def _value(name: str, kind: str, sizes: Sizes | None) -> Value:
             way_out="Run the model with onnxruntime.",
         )
     return Value(name, TYPES[kind], sizes)
-
-
-def _info(value: Value) -> ValueInfoProto:
-    """A segment's input as ONNX declares it."""
-    number = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
-    return helper.make_tensor_value_info(value.name, number, value.sizes)
 
 
 def _layer(norm: Norm, value: Value, batch: int | None) -> Any:

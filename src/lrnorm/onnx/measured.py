@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from lrnorm._identify import Identification, identify
 from lrnorm._identify.shapes import axis_of, computes, seen_whole
@@ -15,7 +15,7 @@ from lrnorm._identify.subject import TYPES
 from lrnorm._spec.errors import FileError, IdentificationError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.onnx.candidates import Candidate
-from lrnorm.onnx.graph import Scope, anonymous, is_op
+from lrnorm.onnx.graph import Scope, anonymous, described, is_op
 from lrnorm.onnx.segments import session_of
 from lrnorm.onnx.sizes import OTHERS, USUAL, Chosen, choices, number
 from lrnorm.onnx.writing import part_of
@@ -78,25 +78,22 @@ def _session(model: ModelProto) -> Any:
         return session_of(model.SerializeToString(), 1, door=door)
 
 
-def _in_float32(model: ModelProto, kind: int) -> ModelProto:
-    """The model in float32 in place of another type."""
+def _in_float32(model: ModelProto) -> ModelProto:
+    """The model in float32 in place of the type of its input."""
     copy = ModelProto()
     copy.CopyFrom(model)
-
-    def narrowed(tensor: TensorProto) -> None:
-        if tensor.data_type == kind:
-            array = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    kind = model.graph.input[0].type.tensor_type.elem_type
 
     for value in (*copy.graph.input, *copy.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT
-    for tensor in copy.graph.initializer:
-        narrowed(tensor)
-    for node in copy.graph.node:
-        for attribute in node.attribute:
-            narrowed(attribute.t)
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == kind:
-                attribute.i = TensorProto.FLOAT
+    attributes = [attribute for node in copy.graph.node for attribute in node.attribute]
+    for tensor in (*copy.graph.initializer, *(attribute.t for attribute in attributes)):
+        if tensor.data_type == kind:
+            array = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    for attribute in attributes:
+        if attribute.name == "to" and attribute.i == kind:  # of a Cast
+            attribute.i = TensorProto.FLOAT
     return copy
 
 
@@ -133,14 +130,13 @@ class _Part:
 
         Errors: IdentificationError where ONNX Runtime does not take it.
         """
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(self._dtype))
-        source = helper.make_tensor_value_info("source", kind, shape)
-        result = helper.make_tensor_value_info(self._result, kind, None)
+        source = described("source", self._dtype, shape)
+        result = described(self._result, self._dtype, None)
         tensors = [*self._constants, *self._known_shapes(chosen)]
         model = part_of(self._model, self._nodes, [source], [result], tensors)
         session, dtype = _session(model), self._dtype
         if session is None and dtype != "float32":  # a type that ONNX Runtime lacks
-            session, dtype = _session(_in_float32(model, kind)), "float32"
+            session, dtype = _session(_in_float32(model)), "float32"
         if session is None:
             raise IdentificationError("ONNX Runtime does not run it by itself", "raises")
 

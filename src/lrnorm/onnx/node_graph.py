@@ -1,4 +1,4 @@
-"""Layers and nets as one ONNX model, and its drawing, which information calls NodeGraph."""
+"""Layers and nets as one ONNX model, which information calls NodeGraph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, 
 from lrnorm._layers.layer import LocalResponseNormalizationLayer
 from lrnorm._layers.shapes import Shape
 from lrnorm._layers.structure import Leaf, Path, Structure
-from lrnorm._report.rendering import Arrow, Box, Drawing
 from lrnorm._spec.errors import KindError, ParameterError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.net.functions import SAYABLE, Elementwise, joining_axis, rule_of
@@ -19,7 +18,7 @@ from lrnorm.net.nodes import node_of
 from lrnorm.net.ports import Source, named
 from lrnorm.onnx.attributes import fits_float32, in_onnx_words
 from lrnorm.onnx.decomposing import write_out
-from lrnorm.onnx.graph import free, reads, renamed, scopes
+from lrnorm.onnx.graph import free, renamed
 from lrnorm.onnx.segments import OnnxSegment
 
 _BATCH = "batch"
@@ -105,34 +104,6 @@ def model_of(facts: Structure) -> ModelProto:
     return _Writer(facts).model()
 
 
-def drawing_of(facts: Structure) -> Drawing:
-    """The operators of that model, constants left out."""
-    model = model_of(facts)
-    graph, scope = model.graph, scopes(model, "")[0]
-    boxes: dict[Any, Box] = {("input", v.name): Box((v.name,), "port") for v in graph.input}
-    makers: dict[str, Any] = {v.name: ("input", v.name) for v in graph.input}
-    arrows = []
-
-    def lead(name: str, target: Any) -> None:
-        if name in makers:
-            sizes = scope.sizes(name) or ()
-            text = " × ".join(str(n) if isinstance(n, int) else "?" for n in sizes[1:])
-            arrows.append(Arrow(makers[name], target, text))
-
-    for i, node in enumerate(graph.node):
-        if node.op_type == "Constant":
-            continue
-        lines = (node.name, node.op_type) if node.name else (node.op_type,)
-        boxes["node", i] = Box(lines, "layer")
-        makers |= {name: ("node", i) for name in node.output if name}
-        for name in reads(node):
-            lead(name, ("node", i))
-    for v in graph.output:
-        boxes["output", v.name] = Box((v.name,), "port")
-        lead(v.name, ("output", v.name))
-    return Drawing(boxes, tuple(arrows))
-
-
 class _Writer:
     """Puts the models of single layers together, under names that no other has."""
 
@@ -141,9 +112,6 @@ class _Writer:
         self.into: dict[Path | None, list[Any]] = {path: [] for path in (*facts.leaves, None)}
         for link in facts.links:
             self.into[link.target].append(link)
-        self.shapes: dict[Source, Shape | None] = {
-            (link.source or (), link.source_port): link.shape for link in facts.links
-        }
         self.nodes: list[NodeProto] = []
         self.made: dict[str, Any] = {}  # value → the node or initializer that makes it
         self.node_names: dict[str, None] = {}

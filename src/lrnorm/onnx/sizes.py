@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -27,13 +28,19 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 
 def number(size: int | str, chosen: Chosen) -> int | None:
     """The number of a size: a name such as "batch", or an expression such as "(h - 1)//2 + 1"."""
-    if not isinstance(size, str) or size in chosen:
-        return chosen[size] if isinstance(size, str) else size
     try:
-        found = _value(ast.parse(size, mode="eval").body, chosen)
-    except (SyntaxError, KeyError, ZeroDivisionError):
+        return _value(_tree(size), chosen) if isinstance(size, str) else size
+    except (KeyError, ZeroDivisionError):
         return None
-    return int(found)
+
+
+def _tree(size: str) -> ast.AST:
+    """The expression that a size is; a text that is none is a name."""
+    with contextlib.suppress(SyntaxError, ValueError):
+        tree = ast.parse(size, mode="eval").body
+        if isinstance(tree, ast.BinOp):
+            return tree
+    return ast.Name(size)
 
 
 def _value(node: ast.AST, chosen: Chosen) -> int:
@@ -47,26 +54,17 @@ def _value(node: ast.AST, chosen: Chosen) -> int:
     raise KeyError(ast.dump(node))
 
 
-def _names(size: str) -> list[str]:
-    """The names in an expression; a text that is none is a name."""
-    try:
-        tree = ast.parse(size, mode="eval")
-    except SyntaxError:
-        return [size]
-    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    return names if any(isinstance(node, ast.BinOp) for node in ast.walk(tree)) else [size]
-
-
 def choices(sizes: Sizes, usual: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Chosen]]:
     """Shapes to measure with, and what each name stands for: sizes that are known stay, unless the
     array is large and runs with smaller ones too."""
+    trees = {size: _tree(size) for size in sizes if isinstance(size, str)}
+    names = [n.id for tree in trees.values() for n in ast.walk(tree) if isinstance(n, ast.Name)]
     for start in _STARTS:
         chosen: Chosen = {}
         for axis, size in enumerate(sizes):
-            if isinstance(size, str) and _names(size) == [size]:
+            if isinstance(size, str) and isinstance(trees[size], ast.Name):
                 chosen.setdefault(size, usual[min(axis, 4)])
-        computed = [name for size in sizes if isinstance(size, str) for name in _names(size)]
-        for i, name in enumerate(dict.fromkeys(computed)):
+        for i, name in enumerate(dict.fromkeys(names)):
             chosen.setdefault(name, start + usual[0] + 8 * i)
         shape = tuple(number(size, chosen) or 0 for size in sizes)
         if min(shape) >= 1:
