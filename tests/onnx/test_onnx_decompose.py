@@ -133,6 +133,14 @@ def test_nodes_in_branches_and_the_model_given():
     assert len(lrnorm.onnx.specs(model)) == 2
 
 
+def test_nodes_beside_a_branch_and_inside_it():
+    model = with_branches()
+    model.graph.node.insert(0, lrn("x", "beside", name="beside", size=3))
+    model.graph.output.append(value("beside", None))
+    assert len(lrnorm.onnx.specs(model)) == 3
+    assert lrnorm.onnx.specs(lrnorm.onnx.decompose(model, form="slices")) == {}
+
+
 def test_what_is_written_is_found_again():
     model = model_of({"size": 5, "alpha": 0.9, "bias": 1.5})
     [spec] = lrnorm.onnx.specs(model).values()
