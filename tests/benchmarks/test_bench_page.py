@@ -332,7 +332,7 @@ def test_other_compilers_are_said():
     assert "0 of 1 calls changed by more than 3%." in text
 
 
-@pytest.mark.parametrize("machine", [instructions.X86], ids=["x86"])
+@pytest.mark.parametrize("machine", [instructions.X86, instructions.ARM], ids=["x86", "arm"])
 def test_the_counts_kept_are_read_as_they_were_written(tmp_path, machine):
     kept = instructions.read(machine.kept)
     assert {call[0] for call in kept} == set(machine.sets)
