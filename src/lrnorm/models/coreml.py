@@ -134,8 +134,7 @@ def _inside(package: Source) -> Source:
 def _models(model: Record, prefix: str = "") -> Iterator[tuple[Record, str]]:
     """A model and the models of a pipeline."""
     yield model, prefix
-    wrapped = [p for w in messages(model, "wrapped") for p in messages(w, "pipeline")]
-    for pipeline in [*messages(model, "pipeline"), *wrapped]:
+    for pipeline in [*messages(model, "pipeline"), *messages(model, "wrapped", "pipeline")]:
         names = [str(name) for name in pipeline.get("names", ())]
         for i, inner in enumerate(messages(pipeline, "model")):
             name = names[i] if i < len(names) else f"model{i}"
@@ -146,9 +145,8 @@ def _layers(network: Record, prefix: str) -> Iterator[tuple[Record, str]]:
     for layer in messages(network, "layer"):
         name = prefix + str(scalar(layer, "name", "lrn"))
         yield layer, name
-        for owner in [*messages(layer, "branch"), *messages(layer, "loop")]:
-            for body in messages(owner, "body"):
-                yield from _layers(body, f"{name}/")
+        for body in [*messages(layer, "branch", "body"), *messages(layer, "loop", "body")]:
+            yield from _layers(body, f"{name}/")
 
 
 def _lrn(name: str, layer: Record, parameters: Record) -> Found:
@@ -175,9 +173,8 @@ class _Program:
             where = prefix if len(functions) == 1 else f"{prefix}{scalar(function, 'key', '')}/"
             for body in messages(function, "function"):
                 known = dict(self._named(body.get("inputs", ())))
-                for holder in messages(body, "blocks"):
-                    for block in messages(holder, "block"):
-                        self._block(block, where, {}, known)
+                for block in messages(body, "blocks", "block"):
+                    self._block(block, where, {}, known)
 
     def _named(self, spans: Any) -> Iterator[tuple[str, Record]]:
         for span in spans:
@@ -218,9 +215,8 @@ class _Program:
         inputs: dict[str, Record] = {}
         for span in operation.get("inputs", ()):
             pair = self.wire.read(_INPUT, span)
-            for argument in messages(pair, "value"):
-                for binding in messages(argument, "binding"):
-                    inputs[str(scalar(pair, "key", ""))] = binding
+            for binding in messages(pair, "value", "binding"):
+                inputs[str(scalar(pair, "key", ""))] = binding
         shape, dtype = _kind(types.get(str(scalar(inputs.get("x", {}), "name", "")), {}))
         words: dict[str, Any] = {"size": None, "alpha": 1e-4, "beta": 0.75, "k": 1.0}
         for word in words:
@@ -241,9 +237,8 @@ class _Program:
             pairs = [self.wire.read(_ATTRIBUTE, s) for s in constant.get("attributes", ())]
             values = [v for p in pairs if scalar(p, "key") == "val" for v in messages(p, "value")]
         for value in values:
-            for immediate in messages(value, "immediate"):
-                for tensor in messages(immediate, "tensor"):
-                    return self._number(value, tensor)
+            for tensor in messages(value, "immediate", "tensor"):
+                return self._number(value, tensor)
         return None
 
     def _number(self, value: Record, tensor: Record) -> Any:
@@ -251,7 +246,7 @@ class _Program:
             for part in messages(tensor, kind):
                 numbers = part.get("values", [0])
                 return numbers[0] if numbers else None
-        kinds = [scalar(t, "kind") for p in messages(value, "type") for t in messages(p, "tensor")]
+        kinds = [scalar(tensor, "kind") for tensor in messages(value, "type", "tensor")]
         form, size = _FORMS.get(kinds[0] if kinds else 0, ("", 0))
         for part in messages(tensor, "bytes"):
             data = self.wire.bytes(scalar(part, "values", (0, 0)), 8)
@@ -262,11 +257,10 @@ class _Program:
 
 
 def _kind(value: Record) -> tuple[Shape, str | None]:
-    for kind in messages(value, "type"):
-        for tensor in messages(kind, "tensor"):
-            sizes = [
-                next((scalar(c, "size", 0) for c in messages(dimension, "constant")), None)
-                for dimension in messages(tensor, "dimension")
-            ]
-            return tuple(sizes) or None, _TYPES.get(scalar(tensor, "kind"))
+    for tensor in messages(value, "type", "tensor"):
+        sizes = [
+            next((scalar(c, "size", 0) for c in messages(dimension, "constant")), None)
+            for dimension in messages(tensor, "dimension")
+        ]
+        return tuple(sizes) or None, _TYPES.get(scalar(tensor, "kind"))
     return None, None

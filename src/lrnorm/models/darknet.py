@@ -13,6 +13,7 @@ from typing import Any
 
 from lrnorm.models.found import Found, ModelFile, lrn
 from lrnorm.models.source import DamagedError, Source
+from lrnorm.models.texts import number_of, whole
 
 _SECTION = re.compile(r"^\s*\[([^\]\n]+)\]", re.M)
 _WORDS = {"size": 5, "alpha": 1e-4, "beta": 0.75, "kappa": 1.0}
@@ -58,11 +59,5 @@ def _sections(text: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _words(given: dict[str, str]) -> dict[str, Any]:
-    words: dict[str, Any] = {}
-    for word, default in _WORDS.items():
-        try:
-            number = float(given.get(word, default))
-        except ValueError:
-            raise DamagedError(f"{word} is {given[word][:40]!r}, which is no number") from None
-        words[word] = int(number) if word == "size" and number == number // 1 else number
-    return words
+    words = {word: number_of(given.get(word, value), word) for word, value in _WORDS.items()}
+    return words | {"size": whole(words["size"])}

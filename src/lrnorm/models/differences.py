@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.found import Found, Remark, plain
-from lrnorm.models.mistakes import mistakes
+from lrnorm.models.mistakes import mistakes, same
 
 NUMBERS = ("scale", "beta", "bias", "before", "after")
 MOST_ALIGNED = 2000  # beyond it LRNs are paired in their order alone
@@ -36,7 +35,8 @@ class Difference:
 
     def __str__(self) -> str:
         numbers = [
-            f"{n} {_text(a)} expected, {_text(b)} found" for n, (a, b) in self.differs.items()
+            f"{name} {number_text(expected)} expected, {number_text(found)} found"
+            for name, (expected, found) in self.differs.items()
         ]
         known = self.expected is not None and self.found is not None
         lines = [f"{self.name or 'LRN'}: {'; '.join(numbers) or ('' if known else 'missing')}"]
@@ -46,7 +46,8 @@ class Difference:
         return "\n".join(lines)
 
 
-def _text(number: Any) -> str:
+def number_text(number: Any) -> str:
+    """A number as reports show it: nine digits at most."""
     return f"{number:.9g}" if isinstance(number, float) else str(number)
 
 
@@ -139,11 +140,7 @@ def _difference(name: str, expected: Found, found: Found) -> Iterator[Difference
         differs = {
             number: (getattr(expected.spec, number), getattr(found.spec, number))
             for number in NUMBERS
-            if not _same(getattr(expected.spec, number), getattr(found.spec, number))
+            if not same(getattr(expected.spec, number), getattr(found.spec, number))
         }
         explained = list(mistakes(expected, found))
         yield Difference(name, expected.spec, found.spec, differs, explained)
-
-
-def _same(a: Any, b: Any) -> bool:
-    return a == b or (isinstance(a, float) and math.isclose(a, b, rel_tol=1e-6))

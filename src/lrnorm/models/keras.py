@@ -18,10 +18,12 @@ from typing import Any
 from lrnorm._spec.errors import LRNormError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.archive import Archive, entry_names
-from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn, one_line, unreadable
+from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn, unreadable
 from lrnorm.models.hdf5 import is_hdf5, value_of
-from lrnorm.models.prototext import integer, messages, number, parse, scalar
+from lrnorm.models.prototext import messages, parse
 from lrnorm.models.source import MIB, DamagedError, Source
+from lrnorm.models.tensorflow import by_key, words_of
+from lrnorm.models.texts import json_of
 
 CONFIG_LIMIT = 64 * MIB
 DEEPEST = 60
@@ -80,10 +82,7 @@ def read_h5(source: Source) -> ModelFile:
 
 
 def _model(source: Source, text: Any, title: str) -> ModelFile:
-    try:
-        config = json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DamagedError(f"its configuration is no JSON: {one_line(error)}") from None
+    config = json_of(text, "its configuration")
     found: list[Found] = []
     operators: Counter[str] = Counter()
     silent = 0
@@ -219,18 +218,8 @@ def _node(path: str, text: Any, known: dict[str, Any]) -> Found | None:
     """A node of TensorFlow in protobuf's text form, as Keras 2.2 kept it."""
     if not isinstance(text, str) or not re.search(r'\bop:\s*"LRN"', text):
         return None
-    attributes = {
-        str(scalar(a, "key", "")): value
-        for a in messages(parse(text), "attr")
-        for value in messages(a, "value")
-    }
-    words: dict[str, Any] = {
-        "depth_radius": integer(attributes.get("depth_radius", {}), "i", 5),
-    }
-    for word in ("alpha", "beta", "bias"):
-        if word in attributes:
-            words[word] = number(attributes[word], "f", 0.0)
-    return lrn(path, "tensorflow", words, -1, **known)
+    attributes = by_key(messages(parse(text), "attr"))
+    return lrn(path, "tensorflow", words_of(attributes), -1, **known)
 
 
 def _mentions(given: dict[str, Any]) -> bool:

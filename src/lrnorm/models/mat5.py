@@ -122,6 +122,8 @@ class Mat:
         """(type, bytes, bytes of padding behind them)"""
         first, second = struct.unpack(f"{self.order}II", stream.take(8))
         if first >> 16:  # a small element: up to four bytes inside the tag
+            if first >> 16 > 4:
+                raise DamagedError("a small element has more than four bytes")
             stream.at -= 4
             stream.taken -= 4
             return first & 0xFFFF, first >> 16, 4 - (first >> 16)
@@ -129,8 +131,6 @@ class Mat:
 
     def _element(self, stream: _Stream) -> tuple[int, bytes]:
         kind, size, padding = self._tag(stream)
-        if padding < 0:
-            raise DamagedError("a small element has more than four bytes")
         data = stream.take(size)
         stream.skip(padding)
         return kind, data
@@ -138,8 +138,6 @@ class Mat:
     def _numbers(self, stream: _Stream) -> list[float] | None:
         kind, size, padding = self._tag(stream)
         form, width = _NUMBERS.get(kind, ("", 1))
-        if padding < 0:
-            raise DamagedError("a small element has more than four bytes")
         if not form or size > SMALL * width:
             stream.skip(size + padding)
             return None
@@ -182,7 +180,7 @@ class Mat:
         value = self._matrix(stream, size, depth + 1)[1] if kind == _MATRIX else None
         if kind != _MATRIX:
             stream.skip(size)
-        stream.skip(max(padding, 0))
+        stream.skip(padding)
         return value
 
     def _counted(self, count: int) -> range:
@@ -209,10 +207,10 @@ class Mat:
     def _text(self, stream: _Stream) -> str:
         kind, size, padding = self._tag(stream)
         if size > MIB:
-            stream.skip(size + max(padding, 0))
+            stream.skip(size + padding)
             return ""
         data = stream.take(size)
-        stream.skip(max(padding, 0))
+        stream.skip(padding)
         if kind == 4:  # UINT16
             encoding = "utf-16-le" if self.order == "<" else "utf-16-be"
         else:

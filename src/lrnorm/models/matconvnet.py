@@ -17,6 +17,7 @@ from typing import Any
 from lrnorm.models.found import Found, ModelFile, lrn, unreadable
 from lrnorm.models.mat5 import Mat
 from lrnorm.models.source import DamagedError, Source
+from lrnorm.models.texts import whole
 
 _LAYERS = ("normalize", "lrn", "dagnn.LRN")
 _DEFAULT = [5.0, 1.0, 0.0001 / 5, 0.75]
@@ -70,8 +71,7 @@ def _lrn(name: str, layer: dict[str, Any]) -> Found:
     if not isinstance(param, list) or len(param) != 4 or not all(map(_is_number, param)):
         return unreadable(name, "param is no list of four numbers")
     size, kappa, alpha, beta = param
-    whole = int(size) if size == size // 1 and abs(size) < 2**31 else size
-    words = {"N": whole, "ALPHA": alpha, "BETA": beta, "KAPPA": kappa}
+    words = {"N": whole(size), "ALPHA": alpha, "BETA": beta, "KAPPA": kappa}
     return lrn(name, "matconvnet", words, 2)
 
 

@@ -184,10 +184,10 @@ def _alpha(case: Case) -> Remark | None:
     was, became = case.was.scale, case.became.scale
     width, new_width = case.widths
     # The same alpha, or the same scale, is no mistake of its own in a window of another width.
-    if any(_same(became, right) for right in (was, was * width / new_width)):
+    if any(same(became, right) for right in (was, was * width / new_width)):
         return None
     divided, divides = _divides(case.was_row), _divides(case.became_row)
-    if _same(became, was / new_width):
+    if same(became, was / new_width):
         if divided is False and divides:
             return Remark(
                 "alpha_not_multiplied",
@@ -195,7 +195,7 @@ def _alpha(case: Case) -> Remark | None:
                 f"alpha had to be multiplied by the width of the window, {new_width}",
             )
         return Remark("alpha_divided_twice", "alpha was divided by the size twice")
-    if _same(became, was * width):
+    if same(became, was * width):
         if divided and divides is False:
             return Remark(
                 "alpha_not_divided",
@@ -219,12 +219,12 @@ def _title(row: Row | None) -> str:
 
 def _beta(case: Case) -> Remark | None:
     was, became = case.was.beta, case.became.beta
-    return None if _same(was, became) else _of_defaults("beta", 2, became, case.became_row)
+    return None if same(was, became) else _of_defaults("beta", 2, became, case.became_row)
 
 
 def _bias(case: Case) -> Remark | None:
     was, became = case.was.bias, case.became.bias
-    if _same(was, became):
+    if same(was, became):
         return None
     if became == 1:
         text = f"the bias (k) {was:g} was dropped: 1 is the default"
@@ -251,5 +251,6 @@ def _default(code: str, word: str, value: object, owners: list[str]) -> Remark:
     return Remark(code, text)
 
 
-def _same(a: float, b: float) -> bool:
-    return a == b or math.isclose(a, b, rel_tol=1e-6)
+def same(a: Any, b: Any) -> bool:
+    """True for numbers that are equal but for rounding; ends of windows have to be equal."""
+    return bool(a == b) or (isinstance(a, float) and math.isclose(a, b, rel_tol=1e-6))

@@ -13,6 +13,7 @@ from typing import Any
 
 from lrnorm.models.found import Found, ModelFile, lrn
 from lrnorm.models.source import DamagedError, Source
+from lrnorm.models.texts import integer_of, number_of
 
 MAGIC = "7767517"
 
@@ -33,15 +34,9 @@ def read(source: Source) -> ModelFile:
             raise DamagedError(f"the line {line[:60]!r} is no layer")
         operators[parts[0]] += 1
         if parts[0] == "LRN":
-            start = 4 + _count(parts[2]) + _count(parts[3])
+            start = 4 + sum(integer_of(part, "a number of blobs") for part in parts[2:4])
             found.append(_lrn(parts[1], dict(part.partition("=")[::2] for part in parts[start:])))
     return ModelFile(str(source.path), "ncnn model (.param)", tuple(found), operators)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 9):
-        raise DamagedError(f"{text[:40]!r} is no number of blobs")
-    return int(text)
 
 
 def _lrn(name: str, given: dict[str, str]) -> Found:
@@ -57,10 +52,7 @@ def _lrn(name: str, given: dict[str, str]) -> Found:
 
 
 def _number(given: dict[str, str], key: str, default: float) -> float:
-    try:
-        number = float(given.get(key, default))
-    except ValueError:
-        raise DamagedError(f"key {key} is {given[key][:40]!r}, which is no number") from None
+    number = number_of(given.get(key, default), f"key {key}")
     if not abs(number) < 1e300:
         raise DamagedError(f"key {key} is {number}, which is no finite number")
     return number

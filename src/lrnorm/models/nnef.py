@@ -13,6 +13,7 @@ from typing import Any
 
 from lrnorm.models.found import Found, ModelFile, lrn
 from lrnorm.models.source import DamagedError, Source
+from lrnorm.models.texts import integer_of, number_of
 
 _START = re.compile(r"^\s*version\s+\d+\.\d+\s*;", re.M)
 _ARGUMENT = re.compile(r"(\w+)\s*=\s*(\[[^\[\]]*\]|[-+.\w]+)")
@@ -46,20 +47,10 @@ def read(source: Source) -> ModelFile:
 
 def _lrn(name: str, arguments: str) -> Found:
     given = dict(_ARGUMENT.findall(arguments))
-    sizes = [_integer(part) for part in given.get("size", "").strip("[] ").split(",") if part]
+    parts = given.get("size", "").strip("[] ").split(",")
+    sizes = [integer_of(part, "a size") for part in parts if part]
     words: dict[str, Any] = {"size": sizes}
-    for word, default in _WORDS.items():
-        try:
-            words[word] = float(given.get(word, default))
-        except ValueError:
-            raise DamagedError(f"{word} is {given[word][:40]!r}, which is no number") from None
+    words |= {word: number_of(given.get(word, value), word) for word, value in _WORDS.items()}
     wide = tuple(axis for axis, size in enumerate(sizes) if size > 1)
     axis = wide if len(wide) > 1 else (wide or (1,))[0]
     return lrn(name, "nnef", words, axis)
-
-
-def _integer(text: str) -> int:
-    text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise DamagedError(f"a size is {text[:40]!r}, which is no whole number")
-    return int(text)

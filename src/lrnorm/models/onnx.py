@@ -204,11 +204,10 @@ def _lrn(path: str, attributes: dict[str, Record], shape: Shape, dtype: str | No
 
 
 def _kind(info: Record) -> tuple[Shape, str | None]:
-    for kind in messages(info, "type"):
-        for tensor in messages(kind, "tensor"):
-            shapes = messages(tensor, "shape")
-            shape = tuple(_size(d) for d in messages(shapes[0], "dim")) if shapes else None
-            return shape, _TYPES.get(scalar(tensor, "kind"))
+    for tensor in messages(info, "type", "tensor"):
+        shapes = messages(tensor, "shape")
+        shape = tuple(_size(d) for d in messages(shapes[0], "dim")) if shapes else None
+        return shape, _TYPES.get(scalar(tensor, "kind"))
     return None, None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from lrnorm._spec.errors import missing
 from lrnorm.models.found import Found, ModelFile, Remark, Shape, lrn, one_line
 from lrnorm.models.source import MIB, DamagedError, Source, decimal32, unpack
+from lrnorm.models.texts import digits_of, integer_of, number_of
 
 XML_LIMIT = 256 * MIB
 DEEPEST = 60
@@ -159,29 +160,14 @@ def _input(layer: Any) -> tuple[Shape, str | None]:
     port = layer.find("input/port")
     if port is None:
         return None, None
-    sizes = tuple(_size(dim.text or "") for dim in port.findall("dim"))
+    sizes = tuple(digits_of(dim.text or "") for dim in port.findall("dim"))
     precision = port.get("precision") or layer.get("precision") or ""
     return sizes or None, _TYPES.get(precision.upper())
 
 
-def _size(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
 def _integer(data: dict[str, str], name: str, default: int) -> int:
-    if name not in data:
-        return default
-    size = _size(data[name])
-    if size is None:
-        raise DamagedError(f"{name} is {data[name][:40]!r}, which is no whole number")
-    return size
+    return integer_of(data[name], name) if name in data else default
 
 
 def _number(data: dict[str, str], name: str, default: float) -> float:
-    if name not in data:
-        return default
-    try:
-        return decimal32(float(data[name]))
-    except ValueError:
-        raise DamagedError(f"{name} is {data[name][:40]!r}, which is no number") from None
+    return decimal32(number_of(data[name], name)) if name in data else default

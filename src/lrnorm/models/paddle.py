@@ -81,9 +81,7 @@ def _argument(operator: Record, side: str, parameter: str) -> str:
 
 
 def _kind(variable: Record) -> tuple[Shape, str | None]:
-    for kind in messages(variable, "type"):
-        for dense in messages(kind, "dense"):
-            for tensor in messages(dense, "tensor"):
-                sizes = tuple(None if s < 0 else s for s in tensor.get("dims", ()))
-                return sizes or None, _TYPES.get(scalar(tensor, "kind"))
+    for tensor in messages(variable, "type", "dense", "tensor"):
+        sizes = tuple(None if s < 0 else s for s in tensor.get("dims", ()))
+        return sizes or None, _TYPES.get(scalar(tensor, "kind"))
     return None, None

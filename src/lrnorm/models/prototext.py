@@ -122,9 +122,17 @@ def unescaped(text: str) -> str:
     return bytes(raw).decode("utf-8", "replace")
 
 
-def messages(record: Record, name: str) -> list[Record]:
-    """The messages of a field, text or binary."""
-    return [value for value in record.get(name, ()) if isinstance(value, dict)]
+def messages(record: Record, *names: str) -> list[Record]:
+    """The messages of a field, text or binary; with several names, those at the end of that path.
+
+    >>> messages(parse("layer { include { phase: TEST } include { phase: TRAIN } }"), "layer",
+    ...          "include")
+    [{'phase': ['TEST']}, {'phase': ['TRAIN']}]
+    """
+    found = [record]
+    for name in names:
+        found = [value for m in found for value in m.get(name, ()) if isinstance(value, dict)]
+    return found
 
 
 def scalar(record: Record, name: str, default: Any = None) -> Any:

@@ -79,19 +79,14 @@ def read_saved(source: Source) -> ModelFile:
     if file.ending == ".pbtxt":
         return read_text(file, source)
     wire = Wire(file.data)
-    graphs = [
-        graph
-        for meta in wire.read(_SAVED).get("meta_graphs", [])
-        for graph in meta.get("graph_def", [])
-    ]
+    graphs = messages(wire.read(_SAVED), "meta_graphs", "graph_def")
     return _model(source, graphs, "TensorFlow SavedModel", _binary_attributes(wire))
 
 
 def read_text(source: Source, folder: Source | None = None) -> ModelFile:
     message = parse(source.text(PBTXT_LIMIT))
-    metas = messages(message, "meta_graphs")
-    graphs = [graph for meta in metas for graph in messages(meta, "graph_def")] or [message]
-    title = "TensorFlow SavedModel" if metas else "TensorFlow graph"
+    graphs = messages(message, "meta_graphs", "graph_def") or [message]
+    title = "TensorFlow SavedModel" if "meta_graphs" in message else "TensorFlow graph"
     return _model(folder or source, graphs, title, _text_attributes)
 
 
@@ -100,16 +95,17 @@ Attributes = Callable[[Record], dict[str, Record]]
 
 def _binary_attributes(wire: Wire) -> Attributes:
     def read(node: Record) -> dict[str, Record]:
-        return _by_key([wire.read(_ATTRIBUTE, span) for span in node.get("attr", ())])
+        return by_key([wire.read(_ATTRIBUTE, span) for span in node.get("attr", ())])
 
     return read
 
 
 def _text_attributes(node: Record) -> dict[str, Record]:
-    return _by_key(messages(node, "attr"))
+    return by_key(messages(node, "attr"))
 
 
-def _by_key(pairs: list[Record]) -> dict[str, Record]:
+def by_key(pairs: list[Record]) -> dict[str, Record]:
+    """The attributes of a node by name, from its repeated field `attr`."""
     return {
         str(scalar(pair, "key", "")): value for pair in pairs for value in messages(pair, "value")
     }
@@ -136,32 +132,36 @@ def _nodes(graphs: list[Record]) -> Iterator[tuple[Record, str]]:
     for graph in graphs:
         for node in messages(graph, "node"):
             yield node, ""
-        for library in messages(graph, "library"):
-            for function in messages(library, "function"):
-                owners = [scalar(s, "name", "") for s in messages(function, "signature")]
-                for node in messages(function, "node_def"):
-                    yield node, "".join(f"{owner}/" for owner in owners)
+        for function in messages(graph, "library", "function"):
+            owners = [scalar(s, "name", "") for s in messages(function, "signature")]
+            for node in messages(function, "node_def"):
+                yield node, "".join(f"{owner}/" for owner in owners)
 
 
-def _lrn(name: str, attributes: dict[str, Record]) -> Found:
+def words_of(attributes: dict[str, Record]) -> dict[str, Any]:
+    """The numbers of an LRN node, from its attributes by name."""
+
     def value(key: str, default: float) -> float:  # one that is there without a value is 0
         return number(attributes[key], "f", 0.0) if key in attributes else default
 
     radius = integer(attributes["depth_radius"], "i", 0) if "depth_radius" in attributes else 5
-    words: dict[str, Any] = {
+    return {
         "depth_radius": radius,
         "alpha": value("alpha", 1.0),
         "beta": value("beta", 0.5),
         "bias": value("bias", 1.0),
     }
+
+
+def _lrn(name: str, attributes: dict[str, Record]) -> Found:
     kind = scalar(attributes.get("T", {}), "type", 1)
     dtype = _TYPES.get(_TYPE_NAMES.get(kind, kind))
     shape = _shape(attributes.get("_output_shapes", {}))
-    return lrn(name, "tensorflow", words, -1, shape=shape, dtype=dtype)
+    return lrn(name, "tensorflow", words_of(attributes), -1, shape=shape, dtype=dtype)
 
 
 def _shape(value: Record) -> Shape:
-    shapes = [shape for part in messages(value, "list") for shape in messages(part, "shape")]
+    shapes = messages(value, "list", "shape")
     if len(shapes) != 1 or "unknown_rank" in shapes[0]:
         return None
     sizes = [integer(dim, "size", 0) for dim in messages(shapes[0], "dim")]

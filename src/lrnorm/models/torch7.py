@@ -17,6 +17,7 @@ from typing import Any
 
 from lrnorm.models.found import Found, ModelFile, lrn, unreadable
 from lrnorm.models.source import DamagedError, Source, unpack
+from lrnorm.models.texts import whole
 
 DEEPEST = 120
 MOST_OBJECTS = 1_000_000
@@ -264,6 +265,5 @@ def _lrn(name: str, thing: Thing) -> Found:
     keys = ("lrnN", "lrnAlpha", "lrnBeta", "lrnK")
     if convention == "torch7":
         keys = ("size", "alpha", "beta", "k")
-    whole = int(size) if size == size // 1 and abs(size) < 2**53 else size
-    words = dict(zip(keys, (whole, *numbers), strict=True))
+    words = dict(zip(keys, (whole(size), *numbers), strict=True))
     return lrn(name, convention, words, -3)

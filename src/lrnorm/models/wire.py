@@ -9,7 +9,6 @@ package protobuf would parse and copy them first, and is not needed where Python
 from __future__ import annotations
 
 import itertools
-import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -152,8 +151,3 @@ def first_inner(data: Any, wanted: int) -> dict[int, int]:
     except DamagedError:
         pass
     return {}
-
-
-def half(data: bytes) -> float:
-    """A float16 stored in two bytes."""
-    return float(struct.unpack("<e", data)[0])
