@@ -275,7 +275,7 @@ def test_a_format_is_one_row(tmp_path, monkeypatch):
         stream.write(str(array).encode())
         return "as text"
 
-    row = formats.Format(lambda path: np.array(eval(path.read_text())), text)
+    row = formats.Format(text, mapped=lambda path: np.array(eval(path.read_text())))
     monkeypatch.setitem(formats.FORMATS, ".txt", row)
     files.write(tmp_path / "x.txt", [1.0])
     assert files.read(tmp_path / "x.txt") == [1.0]

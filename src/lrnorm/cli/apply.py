@@ -222,7 +222,7 @@ def _axis_of_convention(given: argparse.Namespace, spec: LRNSpec) -> int | tuple
     from lrnorm.files.formats import format_of
 
     unsaid = tuple(range(-spec.axes, 0)) if spec.axes > 1 else None
-    if given.convention is None or format_of(Path(given.source)).is_picture:
+    if given.convention is None or format_of(Path(given.source)).picture:
         return unsaid
     layout = row_of(given.convention)[1].layout
     letters = "HW" if isinstance(spec.before, tuple) else "C"
@@ -268,7 +268,7 @@ def _bar_wanted() -> bool:
 
 
 def _table(source: str, changes: Any, spec: LRNSpec) -> str:
-    from lrnorm.files.checks import shape_text
+    from lrnorm._layers.shapes import shape_text
 
     lines = []
     for change in changes:

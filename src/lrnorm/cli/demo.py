@@ -18,11 +18,11 @@ import numpy.typing as npt
 from lrnorm import files
 from lrnorm._fronts import config
 from lrnorm._function.functions import local_response_norm
+from lrnorm._layers.shapes import shape_text
 from lrnorm._spec.errors import missing
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.cli.parser import Parser
 from lrnorm.files.atomic import check_free
-from lrnorm.files.checks import shape_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,11 +19,12 @@ import numpy as np
 
 from lrnorm._function.functions import local_response_norm
 from lrnorm._function.keywords import NUMBERS
+from lrnorm._layers.shapes import shape_text
 from lrnorm._spec.errors import FileError, KindError, ShapeError, missing
 from lrnorm._spec.spec import LRNSpec, count_axes, resolve_axes
 from lrnorm.files import atomic, chunked, npy, pictures, resume, wxf, zarr_store
 from lrnorm.files.atomic import PathLike, path_of, writing
-from lrnorm.files.checks import Array, count_text, named, numbers, reading, shape_text
+from lrnorm.files.checks import Array, count_text, named, numbers, reading
 from lrnorm.files.formats import FORMATS, Members, Source, format_of
 from lrnorm.files.statistics import Change, Summary, Tally
 
@@ -142,7 +143,7 @@ def apply(
             return _apply_zarr(x, result, order)
         with named(_label(source, name)):
             y = local_response_norm(x[...], **parameters)
-    left_out = pictures.left_out(source) if kind.is_picture else ""
+    left_out = pictures.left_out(source) if kind.picture else ""
     return "; ".join(filter(None, (write(target, y, overwrite=overwrite), left_out)))
 
 
@@ -218,6 +219,7 @@ def _label(source: Path, name: str) -> str:
 
 @contextmanager
 def _opened(source: Path) -> Iterator[Members]:
+    """The arrays of a file by name, each loaded when it is called. A single array is called ""."""
     kind = format_of(source)
     if kind.members:
         with kind.members(source) as members:
@@ -227,6 +229,8 @@ def _opened(source: Path) -> Iterator[Members]:
 
 
 def _chosen(source: Path, members: Members, keys: Collection[str] | None) -> Members:
+    """The members named in `keys`, all of them for None; refuses a file without arrays and unknown
+    names."""
     if not members:
         raise FileError(str(source), "holds no array", way_out="Put at least one into it.")
     if keys is None:
@@ -266,6 +270,7 @@ def _result_dtype(
 
 
 def _bar(items: Iterable[Any], count: int, progress: bool, title: str) -> Iterable[Any]:
+    """The items, with a bar on stderr if `progress` is set and there are at least two."""
     if not progress or count < 2:
         return items
     try:
@@ -316,6 +321,7 @@ def _apply_in_place(x: Source, dtype: np.dtype[Any], order: _Order) -> str:
 
 
 def _apply_zarr(x: Source, dtype: np.dtype[Any], order: _Order) -> str:
+    """Into a .zarr, piece by piece. An interrupted run is taken up again from NAME.partial."""
     target, parameters = order.target, order.parameters
     words = {name: parameters[name] for name in NUMBERS if name in parameters}
     axis = parameters["axis"]

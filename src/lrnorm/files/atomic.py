@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,7 +57,7 @@ def writing(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     target, partial = places(path)
     check_free(path, overwrite)
     stream = _new(path, partial, _open_new)
-    try:
+    with _undone_on_error(path, partial.unlink):
         with stream:
             yield stream
             stream.flush()
@@ -66,11 +66,6 @@ def writing(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
         if target.exists():
             shutil.copymode(target, partial)
         os.replace(partial, target)
-    except BaseException as error:  # Ctrl-C too
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not isinstance(error, LRNormError):
-            raise cannot_be_written(path, error) from error
-        raise
 
 
 @contextmanager
@@ -80,11 +75,20 @@ def writing_folder(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]
     put_back(path)
     check_free(path, overwrite)
     _new(path, partial, Path.mkdir)
-    try:
+    with _undone_on_error(path, lambda: shutil.rmtree(partial, ignore_errors=True)):
         yield partial
         put_folder(partial, target, overwrite)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _undone_on_error(path: PathLike, undo: Callable[[], Any]) -> Iterator[None]:
+    """An error leaves no trace of the unfinished output, and one of the system becomes a FileError
+    about `path`."""
+    try:
+        yield
+    except BaseException as error:  # Ctrl-C too
+        with suppress(FileNotFoundError):
+            undo()
         if isinstance(error, OSError) and not isinstance(error, LRNormError):
             raise cannot_be_written(path, error) from error
         raise
@@ -149,6 +153,7 @@ def sync(folder: Path) -> None:
 
 
 def _sync_one(path: Path) -> None:
+    """Wait until the bytes of one file, or the entries of one folder, are on the disk."""
     if sys.platform == "win32" and path.is_dir():
         return  # Windows cannot open a folder, and writes its entries by itself
     # Windows synchronizes only what was opened for writing.
@@ -169,6 +174,8 @@ def _open_new(partial: Path) -> IO[bytes]:
 
 
 def _new(path: PathLike, partial: Path, make: Callable[[Path], Any]) -> Any:
+    """Make the unfinished output by `make`; refuses a missing folder, and an output that stands
+    there."""
     if not partial.parent.is_dir():
         raise FileError(str(path), f"cannot be written: there is no folder {partial.parent}")
     try:

@@ -73,16 +73,6 @@ def numbers(array: Any) -> Array:
     return checked
 
 
-def shape_text(shape: tuple[int, ...]) -> str:
-    """A shape as people write it.
-
-    >>> from lrnorm.files.checks import shape_text
-    >>> shape_text((3, 600, 512))
-    '3 × 600 × 512'
-    """
-    return " × ".join(map(str, shape)) or "one number"
-
-
 def count_text(arrays: Collection[Any]) -> str:
     """How many arrays, in words."""
     return f"{len(arrays)} array{'s' * (len(arrays) != 1)}"

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from lrnorm._layers.shapes import shape_text
 from lrnorm._spec.errors import FileError, MissingDependencyError
 from lrnorm.files import npy, pictures, safe_tensors, wxf, zarr_store
 from lrnorm.files.atomic import writing, writing_folder
-from lrnorm.files.checks import Array, numbers, reading, shape_text
+from lrnorm.files.checks import Array, numbers, reading
 from lrnorm.files.zarr_store import Stored
 
 Source = Array | Stored
@@ -33,18 +34,28 @@ Members = Mapping[str, Callable[[], Source]]
 class Format:
     """How a file is read, and how it is written to what `place` gives: a stream or a folder.
 
-    `write` returns a remark on what was written. `members` opens a file of several arrays;
-    `mapped` gives an array that is read where it is indexed. `header` gives the bytes before the
-    values and the dtype of the values, for files that are written in pieces.
+    `write` returns a remark on what was written. A file is read by one of three functions: `mapped`
+    gives an array that is read where it is indexed, `members` opens a file of several arrays, and
+    `picture` reads a picture. `header` gives the bytes before the values and the dtype of the
+    values, for files that are written in pieces.
     """
 
-    read: Callable[[Path], Any]
     write: Callable[[Any, Any], str]
     place: Callable[..., AbstractContextManager[Any]] = writing
     members: Callable[[Path], AbstractContextManager[Members]] | None = None
     mapped: Callable[[Path], Source] | None = None
     header: Callable[..., tuple[bytes, np.dtype[Any]]] | None = None
-    is_picture: bool = False
+    picture: Callable[[Path], Array] | None = None
+
+    def read(self, source: Path) -> Any:
+        """Everything in a file: its array, or its arrays by name."""
+        if self.picture is not None:
+            return self.picture(source)
+        if self.mapped is not None:  # a map is copied, so that the result can be written to
+            return np.require(self.mapped(source)[...], requirements=["W", "E"])
+        assert self.members is not None
+        with self.members(source) as members:
+            return {name: load() for name, load in members.items()}
 
 
 # Zarr
@@ -58,17 +69,15 @@ def map_zarr(source: Path) -> Stored:
 
 @contextmanager
 def _zarr_members(source: Path) -> Iterator[Members]:
+    """The arrays of a group by name, or one array as ""."""
     with reading(source):
         names = zarr_store.names(source)
     folders = {"": source} if names is None else {name: source / name for name in names}
     yield {name: partial(map_zarr, folder) for name, folder in folders.items()}
 
 
-def _read_zarr(source: Path) -> Array:
-    return map_zarr(source)[...]
-
-
 def _write_zarr(folder: Path, array: Any) -> str:
+    """One array into an empty folder, with the chunks and codecs that Zarr chooses."""
     array = numbers(array)
     zarr_store.create(folder, array.shape, array.dtype, "auto")
     if array.size:
@@ -77,17 +86,13 @@ def _write_zarr(folder: Path, array: Any) -> str:
 
 
 FORMATS = {
-    ".npy": Format(npy.read_npy, npy.write_npy, mapped=npy.map_npy, header=npy.npy_header),
-    ".npz": Format(npy.read_npz, npy.write_npz, members=npy.npz_members),
+    ".npy": Format(npy.write_npy, mapped=npy.map_npy, header=npy.npy_header),
+    ".npz": Format(npy.write_npz, members=npy.npz_members),
     ".safetensors": Format(
-        safe_tensors.read_safetensors,
-        safe_tensors.write_safetensors,
-        members=safe_tensors.safetensors_members,
+        safe_tensors.write_safetensors, members=safe_tensors.safetensors_members
     ),
-    ".wxf": Format(wxf.read_wxf, wxf.write_wxf, mapped=wxf.map_wxf, header=wxf.wxf_header),
-    ".zarr": Format(
-        _read_zarr, _write_zarr, writing_folder, members=_zarr_members, mapped=map_zarr
-    ),
+    ".wxf": Format(wxf.write_wxf, mapped=wxf.map_wxf, header=wxf.wxf_header),
+    ".zarr": Format(_write_zarr, writing_folder, members=_zarr_members, mapped=map_zarr),
 }
 
 
@@ -100,7 +105,7 @@ def format_of(path: Path) -> Format:
         return FORMATS[".zarr"]
     if ending in _picture_endings():
         write = partial(pictures.write_picture, ending=ending)
-        return Format(pictures.read_picture, write, is_picture=True)
+        return Format(write, picture=pictures.read_picture)
     raise FileError(
         f"the ending of {path}",
         f"must be one of {' '.join(FORMATS)}, or of a picture, such as .png .jpg .tiff",

@@ -12,7 +12,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from lrnorm.files.checks import Array, count_text, numbers, reading, shape_text
+from lrnorm._layers.shapes import shape_text
+from lrnorm.files.checks import Array, count_text, numbers, reading
 
 
 def map_npy(source: Path) -> Array:
@@ -22,13 +23,8 @@ def map_npy(source: Path) -> Array:
         return mapped
 
 
-def read_npy(source: Path) -> Array:
-    with open(source, "rb") as stream:
-        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
-
-
 def write_npy(stream: IO[bytes], array: Any) -> str:
+    """Write one array; the remark has its shape and dtype."""
     array = numbers(array)
     np.lib.format.write_array(stream, array, allow_pickle=False)
     return f"{shape_text(array.shape)}, {array.dtype}"
@@ -46,11 +42,6 @@ def npy_header(
     }
     np.lib.format.write_array_header_1_0(stream, header)
     return stream.getvalue(), dtype
-
-
-def read_npz(source: Path) -> dict[str, Array]:
-    with npz_members(source) as members:
-        return {name: load() for name, load in members.items()}
 
 
 @contextmanager
@@ -76,6 +67,7 @@ def write_member(archive: zipfile.ZipFile, entry: str | zipfile.ZipInfo, array: 
 
 
 def write_npz(stream: IO[bytes], arrays: Any) -> str:
+    """Write arrays by name, uncompressed; one array gets numpy.savez's name, arr_0."""
     arrays = arrays if isinstance(arrays, Mapping) else {"arr_0": arrays}  # numpy.savez's name
     with zipfile.ZipFile(stream, "w") as archive:
         for name, array in arrays.items():

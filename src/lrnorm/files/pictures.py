@@ -21,8 +21,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from lrnorm._layers.shapes import shape_text
 from lrnorm._spec.errors import FileError, KindError, ShapeError, missing
-from lrnorm.files.checks import Array, numbers, reading, shape_text
+from lrnorm.files.checks import Array, numbers, reading
 
 # Formats that Pillow hands to another program, or only recognizes.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FPX", "MIC"}
@@ -60,6 +61,8 @@ def _opened(source: Path) -> Any:
 
 
 def read_picture(source: Path) -> Array:
+    """float32 of (channels, height, width) in 0 … 1: 255 or 65535 becomes 1, turned by its EXIF
+    data."""
     pil = pillow()
     with _opened(source) as opened:
         if opened.mode not in ("I", "F") and _has_16_bits(opened):
@@ -102,6 +105,7 @@ def _has_16_bits(picture: Any) -> bool:
 
 
 def _read_16_bits(source: Path, picture: Any) -> Array:
+    """The same for 16 bits in each of several channels, by a reader for its format."""
     read = {"PNG": _read_png, "TIFF": _read_tiff, "PPM": _read_ppm}.get(picture.format)
     if read is None:
         raise FileError(
@@ -116,6 +120,12 @@ def _read_16_bits(source: Path, picture: Any) -> Array:
 
 
 def _read_png(source: Path, picture: Any) -> tuple[Array, int]:
+    """(uint16 of (height, width, channels), 65535), from two pictures of 8 bits.
+
+    The pixels of 16 bits RGB are 6 bytes each, R1 R0 G1 G0 B1 B0. Each byte is filtered by the byte
+    one pixel to its left, so R1 G1 B1 alone are a valid picture of 8 bits, and R0 G0 B0 another.
+    Source: the PNG specification, sections 8 (interlacing) and 9 (filtering).
+    """
     pil = pillow()
     chunks = list(_png_chunks(source.read_bytes()))
     [header] = [data for kind, data in chunks if kind == b"IHDR"]
@@ -158,6 +168,7 @@ def _passes(width: int, height: int, interlaced: int) -> list[tuple[int, int]]:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(type, data) of each chunk: 4 bytes length, 4 bytes type, the data, 4 bytes CRC."""
     place = 8
     while place + 12 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, place)
@@ -166,6 +177,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """The bytes of a .png of these chunks, with their lengths and CRCs."""
     parts = [b"\x89PNG\r\n\x1a\n"]
     for kind, data in chunks:
         parts.append(struct.pack(">I", len(data)) + kind + data)
@@ -174,6 +186,7 @@ def _png(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _read_tiff(source: Path, picture: Any) -> tuple[Array, int]:
+    """(values of (height, width, channels), 65535) of the first page, by tifffile."""
     try:
         import tifffile
     except ImportError as error:
@@ -194,12 +207,14 @@ def _read_tiff(source: Path, picture: Any) -> tuple[Array, int]:
 
 
 def _with_exif(values: Array, picture: Any) -> Any:
+    """One channel as a picture that has the orientation (EXIF tag 0x0112) of the whole one."""
     channel = pillow().Image.fromarray(values.astype(np.uint16))
     channel.getexif().update({0x0112: picture.getexif().get(0x0112, 1)})
     return channel
 
 
 def _read_ppm(source: Path, picture: Any) -> tuple[Array, int]:
+    """(uint16 of (height, width, 3), white), stored big-endian; the header says what white is."""
     [tile] = picture.tile
     if tile.codec_name != "ppm" and tile.codec_name != "raw":
         raise FileError(
@@ -227,6 +242,8 @@ def left_out(source: Path) -> str:
 
 
 def write_picture(stream: IO[bytes], array: Any, ending: str) -> str:
+    """Write (1 or 3 channels, height, width) as 8 bits, the largest value as 255; the remark says
+    so."""
     pil = pillow()
     kind = endings()[ending]
     if kind not in pil.Image.SAVE:

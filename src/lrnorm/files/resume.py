@@ -103,6 +103,7 @@ def _fingerprint(source: Path) -> str:
 
 
 def _check_same(folder: Path, begun: dict[str, str], now: dict[str, str]) -> None:
+    """Refuse to go on where an entry of work.json is not what the same call gives now."""
     for name, value in now.items():
         if begun.get(name) != value:
             raise FileError(

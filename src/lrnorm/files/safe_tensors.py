@@ -40,12 +40,8 @@ def safetensors_members(source: Path) -> Iterator[Mapping[str, Any]]:
         yield {name: partial(load, name) for name in file.keys()}  # noqa: SIM118
 
 
-def read_safetensors(source: Path) -> dict[str, Array]:
-    with safetensors_members(source) as members:
-        return {name: load() for name, load in members.items()}
-
-
 def write_safetensors(stream: IO[bytes], arrays: Any) -> str:
+    """Write arrays by name; one array is called "array"."""
     arrays = arrays if isinstance(arrays, Mapping) else {"array": arrays}
     stored = {name: _stored(array) for name, array in arrays.items()}
     stream.write(_safetensors().save(stored))
@@ -53,6 +49,7 @@ def write_safetensors(stream: IO[bytes], arrays: Any) -> str:
 
 
 def _stored(array: Any) -> Array:
+    """The array as the format can store it; refuses a dtype that it lacks."""
     array = numbers(array)
     if array.dtype.name not in _DTYPES.split():
         raise KindError(

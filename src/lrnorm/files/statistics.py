@@ -42,6 +42,11 @@ class Tally:
         self.mean = self.squares = 0.0
 
     def add(self, piece: npt.NDArray[Any]) -> None:
+        """Count a piece: its finite values change count, mean and the sum of squared deviations.
+
+        Source: the pairwise update of Chan, Golub and LeVeque, "Updating formulae and a pairwise
+        algorithm for computing sample variances" (1979).
+        """
         values = piece.astype(np.float64, copy=False)
         finite = np.isfinite(values)
         if not finite.all():
@@ -59,6 +64,7 @@ class Tally:
         self.max = max(self.max, float(values.max()))
 
     def summary(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Summary:
+        """What the pieces so far have together; std is that of the population."""
         low, high, mean, std = math.nan, math.nan, math.nan, math.nan
         if self.count:
             low, high, mean = self.min, self.max, self.mean

@@ -18,8 +18,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from lrnorm._layers.shapes import shape_text
 from lrnorm._spec.errors import FileError, KindError
-from lrnorm.files.checks import Array, numbers, reading, shape_text
+from lrnorm.files.checks import Array, numbers, reading
 
 _NUMERIC, _PACKED = 0xC2, 0xC1
 _TYPES: dict[int, np.dtype[Any]] = {
@@ -62,11 +63,13 @@ def wxf_header(
 
 
 def _varint(number: int) -> bytes:
+    """7 bits a byte, the lowest first, the top bit set where more follow: 128 is 80 01."""
     low, rest = number & 0x7F, number >> 7
     return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
 
 
 def write_wxf(stream: IO[bytes], array: Any) -> str:
+    """Write one array as a NumericArray, in row-major order and little-endian."""
     array = numbers(array)
     header, stored = wxf_header(array.dtype, array.shape)
     stream.write(header)
@@ -133,7 +136,3 @@ def _number(head: bytes, place: int) -> tuple[int, int]:
         place, shift = place + 1, shift + 7
         if byte < 0x80:
             return number, place
-
-
-def read_wxf(source: Path) -> Array:
-    return np.array(map_wxf(source))

@@ -123,6 +123,8 @@ def create_like(source: Stored, folder: Path, dtype: np.dtype[Any]) -> None:
 
 
 def _change_dtype(document: dict[str, Any], dtype: np.dtype[Any]) -> None:
+    """Change the metadata of an array, zarr.json or .zarray, to another dtype: codecs or filters
+    made for the old one go, and the fill value is written as the new type has it."""
     if "data_type" in document:
         document["data_type"] = dtype.name
         document["codecs"] = _for_dtype(document["codecs"], dtype)
