@@ -106,12 +106,12 @@ def _run_table(given: argparse.Namespace, save: Save) -> str:
     chosen = (getattr(given, name) or both[given.full] for name, both in _CHOICES.items())
     rows: list[Row] = []
     text = ""
-    for row in bench.measured(every_case(*chosen), given.against, rounds):
-        rows.append(row)
-        text = bench.table_text(rows, about, rounds)
-        save(report.csv_text(rows, about, rounds), text)
-    if given.plot and rows:
-        bench.draw(rows, about, given.plot)
+    with bench.drawing(given.plot, overwrite=True) as draw:
+        for row in bench.measured(every_case(*chosen), given.against, rounds):
+            rows.append(row)
+            text = bench.table_text(rows, about, rounds)
+            save(report.csv_text(rows, about, rounds), text)
+        draw(rows, about)
     return text
 
 
@@ -158,7 +158,6 @@ def main(words: list[str]) -> int:
     threads = lrnorm.show_config()["threads"]
     stem = f"{given.suite}-{datetime.datetime.now():%Y-%m-%d-%H%M}"
     try:
-        bench.check_picture(given.plot)
         print(_SUITES[given.suite](given, report.saver(given.results, stem)), end="")
     except LRNormError as error:
         parser.error(str(error))

@@ -229,13 +229,10 @@ def test_values_of_an_input():
         ),
         (["--shape", "3x4"], ParameterError, "", "unrecognized arguments: --shape 3x4", {}),
         (
-            *(["--plot", "bench.exe"], ParameterError, "--plot", "must end in one of"),
-            {"value": "bench.exe"},
+            *(["--plot", "bench.exe"], FileError, "the ending of a drawing"),
+            *("must be one of png, pdf, svg, jpg", {"value": "bench.exe"}),
         ),
-        (
-            *(["--plot", "no/bench.png"], FileError, "--plot"),
-            *("needs the folder no, which does not exist", {"way_out": "Make it."}),
-        ),
+        (["--plot", "no/bench.png"], FileError, "no/bench.png", "there is no folder", {}),
     ],
 )
 def test_wrong_options_are_refused_in_one_line_before_the_run(

@@ -44,6 +44,7 @@ def _window(text: str) -> Ends | list[Ends]:
 
 
 def _ends(part: str, text: str) -> Ends:
+    """One axis of a window: 2 is a radius, 2,1 a pair. `text` is the whole option, for errors."""
     try:
         ends = [int(number) for number in part.split(",")]
     except ValueError:
@@ -139,7 +140,6 @@ def _run(words: list[str]) -> int:
         "writes. A picture is read as (channels, height, width) in 0 … 1, without its "
         "transparency, and written with its largest value at 255. A .npy, .wxf or .zarr goes "
         "through in pieces; a run into a .zarr that was interrupted goes on where it stopped.",
-        allow_abbrev=False,
     )
     parser.add_argument("source", metavar="PICTURE-OR-ARRAY")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the result here")
@@ -234,6 +234,7 @@ def _axis_of_convention(given: argparse.Namespace, spec: LRNSpec) -> int | tuple
 
 
 def _apply_and_draw(given: argparse.Namespace, work: dict[str, Any]) -> int:
+    """The run with --plot: the drawing appears only if everything else succeeds."""
     from lrnorm import files, plot
 
     drawing = os.path.realpath(given.plot)
@@ -250,6 +251,7 @@ def _apply_and_draw(given: argparse.Namespace, work: dict[str, Any]) -> int:
 
 
 def _normalize(given: argparse.Namespace, work: dict[str, Any]) -> str:
+    """The line to print for -o FILE, or the table for a run without it."""
     from lrnorm import files
 
     if given.output is not None:
@@ -268,6 +270,7 @@ def _bar_wanted() -> bool:
 
 
 def _table(source: str, changes: Any, spec: LRNSpec) -> str:
+    """Before and after of each array."""
     from lrnorm._layers.shapes import shape_text
 
     lines = []

@@ -8,18 +8,18 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import lrnorm
-from lrnorm._spec.errors import FileError, ParameterError, missing
 from lrnorm.cli import measuring
 from lrnorm.cli.measuring import COPY, OURS, OURS_ALLOCATING, Case, Row, Timing, Unable, Who
 from lrnorm.cli.parser import Parser
 from lrnorm.cli.rivals import RIVALS, rival_entrant
 from lrnorm.files import writing
-from lrnorm.files.atomic import check_free
 
 # One picture, whose arrays stay in the cache, and sixteen, whose arrays do not.
 _PICTURES = (Case((1, 96, 55, 55)), Case((16, 96, 55, 55)))
@@ -54,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(RIVALS)}, or none; default: every installed one",
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the times as multiples of a copy's time"
+        "--plot", metavar="FILE", help="draw the times as multiples of a copy's time"
     )
 
 
@@ -65,23 +65,19 @@ def run(words: list[str]) -> int:
         description="Time Local Response Normalization beside a copy of the same bytes and beside "
         "every other library that is installed. Everyone takes a turn in each round of one run. "
         "It takes a minute or two.",
-        allow_abbrev=False,
     )
     add_options(parser)
     parser.add_argument("--force", action="store_true", help="replace the drawing if it exists")
     given = parser.parse_args(words)
-    check_picture(given.plot)
-    if given.plot:
-        check_free(given.plot, given.force)
     threads = lrnorm.show_config()["threads"]
-    try:
-        rows = list(measured(CASES, given.against, measuring.ROUNDS))
-    finally:
-        lrnorm.set_num_threads(threads)
-    about = machine()
-    print(table_text(rows, about, measuring.ROUNDS), end="")
-    if given.plot:
-        draw(rows, about, given.plot)
+    with drawing(given.plot, overwrite=given.force) as draw:
+        try:
+            rows = list(measured(CASES, given.against, measuring.ROUNDS))
+        finally:
+            lrnorm.set_num_threads(threads)
+        about = machine()
+        print(table_text(rows, about, measuring.ROUNDS), end="")
+        draw(rows, about)
     return 0
 
 
@@ -234,31 +230,22 @@ def table_text(rows: Sequence[Row], about: dict[str, Any], rounds: int) -> str:
 # The drawing
 
 
-def check_picture(path: Path | None) -> None:
-    """Refuse, before a long run, a picture that could not be drawn after it."""
+@contextmanager
+def drawing(path: str | None, *, overwrite: bool) -> Iterator[Callable[..., None]]:
+    """A function that draws rows into the file, which appears when the block ends; without a file
+    it does nothing. A name that cannot be drawn to is refused before the block, which takes long.
+    """
     if path is None:
+        yield lambda rows, about: None
         return
-    known = _figure_class()().canvas.get_supported_filetypes()
-    if path.suffix.lstrip(".").lower() not in known:
-        raise ParameterError(
-            "--plot", f"must end in one of {', '.join(sorted(known))}", value=str(path)
-        )
-    if not path.parent.is_dir():
-        raise FileError(
-            "--plot", f"needs the folder {path.parent}, which does not exist", way_out="Make it."
-        )
+    kind = import_module("lrnorm.plot").file_kind(path)
+    with writing(path, overwrite=overwrite) as stream:
+        yield lambda rows, about: _figure(rows, about).savefig(stream, format=kind, dpi=150)
 
 
-def _figure_class() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing("--plot", "matplotlib", "'lrnorm[plot]'") from error
-    return Figure
-
-
-def draw(rows: Sequence[Row], about: dict[str, Any], path: Path) -> None:
+def _figure(rows: Sequence[Row], about: dict[str, Any]) -> Any:
     """Bars of time by the time of a copy, one group of bars a case."""
+    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     names = list(
@@ -282,7 +269,7 @@ def draw(rows: Sequence[Row], about: dict[str, Any], path: Path) -> None:
         label = str(row.case).replace(", beta", ",\nbeta")
         ticks.append(((top + place - 1) / 2, f"{label}{busy}"))
         place += 1
-    figure = _figure_class()(figsize=(10, 1.6 + 0.24 * place), layout="constrained")
+    figure = Figure(figsize=(10, 1.6 + 0.24 * place), layout="constrained")
     axes = figure.add_subplot()
     places, widths, fills, texts = zip(*bars, strict=True)
     drawn = axes.barh(places, widths, height=0.85, color=fills)
@@ -300,6 +287,4 @@ def draw(rows: Sequence[Row], about: dict[str, Any], path: Path) -> None:
     handles = [Patch(color=colours[name]) for name in names]
     figure.legend(handles, names, loc="outside upper center", ncols=5, fontsize=8, frameon=False)
     figure.supxlabel(about_text(about), fontsize=6, color="#666666")
-    kind = path.suffix.lstrip(".").lower()
-    with writing(path, overwrite=True) as stream:
-        figure.savefig(stream, format=kind, dpi=150)
+    return figure

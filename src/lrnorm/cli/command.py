@@ -75,7 +75,6 @@ def _run(words: list[str]) -> int:
         + "".join(f"  {name:<9} {text}\n" for name, text in _COMMANDS.items())
         + "\nlrnorm COMMAND --help says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     if words and not words[0].startswith("-"):

@@ -79,6 +79,7 @@ def file_report(path: str, target: str) -> str:
 
 
 def _entry_report(entry: Found, target: str, there: Row) -> str:
+    """One LRN of a model file: its spec, where its channels go, and the call."""
     if entry.spec is None:
         return "\n".join([entry.name, *(f"  not converted: {r.text}" for r in entry.remarks)])
     if entry.convention is not None:
@@ -96,6 +97,7 @@ def _entry_report(entry: Found, target: str, there: Row) -> str:
 
 
 def _move(here: Row, there: Row) -> str:
+    """Where the channels are here and there: "transpose by (0, 2, 3, 1)" for NCHW to NHWC."""
     if not here.layout or not there.layout:
         return f"{here.axis or place(here)} → {there.axis or place(there)}"
     if here.layout == there.layout:
@@ -114,7 +116,6 @@ def run(words: list[str]) -> int:
         "the channels are, and the call to paste. For a model file: the same for every LRN of it.",
         epilog="for example: lrnorm convert torch tensorflow size=5 alpha=1e-4, or "
         "lrnorm convert deploy.prototxt tensorflow",
-        allow_abbrev=False,
     )
     parser.add_argument("source", metavar="FROM", help="the name of a framework, or a model file")
     parser.add_argument("target", metavar="TO", help="the name of a framework")

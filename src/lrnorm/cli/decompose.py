@@ -18,7 +18,6 @@ def run(words: list[str]) -> int:
         prog="lrnorm decompose",
         description="Write every LRN node of an ONNX model out in other operators, for a runtime "
         "that lacks the node or runs it slowly.",
-        allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="an ONNX file")
     parser.add_argument(

@@ -237,7 +237,6 @@ def run(words: list[str]) -> int:
         prog="lrnorm demo",
         description="Applies 96 oriented filters and the layer to a photograph, measures the time, "
         "and draws the responses before and after.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", default="lrnorm-demo.png", help="default %(default)s"

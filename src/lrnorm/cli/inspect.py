@@ -4,7 +4,6 @@ changed."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,9 +12,9 @@ from lrnorm._spec.errors import ParameterError
 from lrnorm.cli.convert import keywords
 from lrnorm.cli.parser import Parser
 from lrnorm.conventions.naming import row_of
-from lrnorm.conventions.runtime_table import Fate
+from lrnorm.conventions.runtime_table import Fate, Runtime
 from lrnorm.models import Difference, Found, ModelFile
-from lrnorm.models.differences import NUMBERS, against, between
+from lrnorm.models.differences import NUMBERS, against, between, number_text
 from lrnorm.models.found import NOTE
 from lrnorm.models.rules import words_of
 
@@ -60,7 +59,11 @@ def report(
         differences = between(listed[model].lrns, listed[other].lrns)
     elif expected is not None:
         differences = against(expected, listed[model].lrns)
-    fates = _fates(listed[other or model].lrns, runtime) if runtime is not None else None
+    row = None if runtime is None else _runtime(runtime)
+    fates = None
+    if row is not None:
+        entries = listed[other or model].lrns
+        fates = {e.name: row.fates(e.spec, e.axis, e.shape, e.dtype) for e in entries}
     warned = (r.kind != NOTE for side in listed.values() for e in side.lrns for r in e.remarks)
     found = bool(differences) or any(warned) or any(map(_matters, (fates or {}).values()))
     if as_json:
@@ -86,8 +89,8 @@ def report(
     parts = [_model_text(name, side) for name, side in listed.items()]
     if differences is not None:
         parts.append(_differences_text(differences))
-    if fates is not None:
-        parts.append(_fates_text(str(runtime), fates))
+    if row is not None and fates is not None:
+        parts.append(_fates_text(row.title, fates))
     return "\n".join(parts), found
 
 
@@ -127,11 +130,7 @@ def _axis(axis: Any) -> str:
 
 
 def _line(numbers: dict[str, Any]) -> str:
-    return "  ".join(f"{name} {_text(number)}" for name, number in numbers.items())
-
-
-def _text(number: Any) -> str:
-    return f"{number:.9g}" if isinstance(number, float) else str(number)
+    return "  ".join(f"{name} {number_text(number)}" for name, number in numbers.items())
 
 
 def _differences_text(differences: list[Difference]) -> str:
@@ -141,13 +140,13 @@ def _differences_text(differences: list[Difference]) -> str:
     return "\n".join(["differences:", *(f"  {line}" for line in lines)])
 
 
-def _fates(entries: Sequence[Found], runtime: str) -> dict[str, list[Fate]]:
-    """The remarks on each LRN in that runtime, by its name."""
-    row = conventions.runtimes.get(runtime.replace("-", "_").lower())
+def _runtime(name: str) -> Runtime:
+    """The row of a runtime, whose name may be written with hyphens and capitals."""
+    row = conventions.runtimes.get(name.replace("-", "_").lower())
     if row is None:
         names = ", ".join(conventions.runtimes)
-        raise ParameterError("--for", f"must be one of {names}", value=runtime)
-    return {e.name: row.fates(e.spec, e.axis, e.shape, e.dtype) for e in entries}
+        raise ParameterError("--for", f"must be one of {names}", value=name)
+    return row
 
 
 def _matters(remarks: list[Fate]) -> bool:
@@ -155,8 +154,8 @@ def _matters(remarks: list[Fate]) -> bool:
     return any(remark.code != "range" for remark in remarks)
 
 
-def _fates_text(runtime: str, fates: dict[str, list[Fate]]) -> str:
-    lines = [f"in {conventions.runtimes[runtime.replace('-', '_').lower()].title}:"]
+def _fates_text(title: str, fates: dict[str, list[Fate]]) -> str:
+    lines = [f"in {title}:"]
     for name, remarks in fates.items():
         lines.append(f"  {name}: {'' if _matters(remarks) else 'runs as the numbers say'}".rstrip())
         lines += [f"    {remark.code}: {remark.text}" for remark in remarks]
@@ -173,7 +172,6 @@ def run(words: list[str]) -> int:
         "disagree. With OTHER, a second file of any format: what differs and which known mistake "
         "explains it.",
         epilog="for example: lrnorm inspect deploy.prototxt converted.onnx",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a model file, or the folder of a SavedModel or .mlpackage"

@@ -16,7 +16,6 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -34,7 +33,6 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 LAYOUTS = ("first", "last")
 VERBS = ("forward", "vjp", "jvp", "vjp and parameters")
 COPY, OURS, OURS_ALLOCATING = "copyto", "lrnorm", "lrnorm allocating"
-SHARED_COPY = "copyto on all threads"
 
 ROUNDS = 15
 SHORTEST_SAMPLE_NS = 200_000  # far above the clock's step and the cost of reading it
@@ -201,7 +199,7 @@ def make_arrays(case: Case) -> Arrays:
     return Arrays(x, *g or [x])
 
 
-def _touched(x: Array) -> Array:
+def touched(x: Array) -> Array:
     """An output whose pages the system has already handed out."""
     out = np.empty_like(x)
     out.view(np.uint8).fill(0)
@@ -249,25 +247,10 @@ def _preallocated(case: Case, arrays: Arrays, out: Array) -> Callable[[], Any]:
 
 def copy_entrant(case: Case, arrays: Arrays) -> Entrant:
     """NumPy's copy of the same bytes into an existing array, always on one thread."""
-    source, out = bits(arrays.x), bits(_touched(arrays.x))
+    source, out = bits(arrays.x), bits(touched(arrays.x))
     return Entrant(
         Who(case, COPY, version=np.__version__), batch_of(partial(np.copyto, out, source))
     )
-
-
-def shared_copy_entrant(case: Case, arrays: Arrays) -> Entrant:
-    """The same copy on as many threads as the case has: the limit that memory sets."""
-    source, out = bits(arrays.x).reshape(-1), bits(_touched(arrays.x)).reshape(-1)
-    ends = [len(source) * i // case.threads for i in range(case.threads + 1)]
-    parts = [slice(*pair) for pair in itertools.pairwise(ends)]
-    pool = ThreadPoolExecutor(case.threads)
-
-    def call() -> None:
-        for _ in pool.map(lambda part: np.copyto(out[part], source[part]), parts):
-            pass
-
-    who = Who(case, SHARED_COPY, threads=str(case.threads), version=np.__version__)
-    return Entrant(who, batch_of(call))
 
 
 def our_version() -> str:
@@ -277,7 +260,7 @@ def our_version() -> str:
 
 def our_entrants(case: Case, arrays: Arrays) -> tuple[Entrant, Entrant, Array]:
     """Ours into an existing output, ours into a new one, and the result to compare rivals with."""
-    out = _touched(arrays.x)
+    out = touched(arrays.x)
     into, fresh = _preallocated(case, arrays, out), _allocating(case, arrays)
     result = into()
     expected = result[0] if isinstance(result, tuple) else out.copy()

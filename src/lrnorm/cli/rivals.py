@@ -82,6 +82,8 @@ def _tensor(torch: Any, array: Array, case: Case) -> Any:
 
 
 def _torch(case: Case, arrays: Arrays, compiled: bool = False) -> Ready:
+    """torch.nn.functional.local_response_norm and its autograd, on tensors that share the arrays'
+    memory."""
     torch = importlib.import_module("torch")
     functional = importlib.import_module("torch.nn.functional")
     torch.set_num_threads(case.threads)
@@ -125,6 +127,7 @@ def _torch_compiled(case: Case, arrays: Arrays) -> Ready:
 
 
 def _onnx_model(case: Case) -> bytes:
+    """A model of one LRN node; with channels last, between two Transpose nodes."""
     _across_only(case)
     onnx = importlib.import_module("onnx")
     helper = onnx.helper
@@ -150,6 +153,7 @@ def _onnx_model(case: Case) -> bytes:
 
 
 def _onnxruntime(case: Case, arrays: Arrays) -> Ready:
+    """A session that reads and writes bound arrays."""
     _forward_only(case)
     if case.dtype != "float32":
         raise Unable("its LRN takes float32 only")
@@ -188,6 +192,7 @@ def _opencv(case: Case, arrays: Arrays) -> Ready:
 
 
 def _openvino(case: Case, arrays: Arrays) -> Ready:
+    """The operator LRN of opset 8, compiled for the CPU in the case's own precision."""
     _forward_only(case)
     if case.dtype == "float64":
         raise Unable("computes float64 in float32")
@@ -220,6 +225,8 @@ def _openvino(case: Case, arrays: Arrays) -> Ready:
 
 
 def _jax(case: Case, arrays: Arrays) -> Ready:
+    """What people write in JAX, which has no LRN: jax.lax.reduce_window over the squares, under
+    jit."""
     _across_only(case)
     jax = importlib.import_module("jax")
     if case.dtype == "float64":
@@ -244,6 +251,7 @@ def _jax(case: Case, arrays: Arrays) -> Ready:
 
 
 def _tensorflow(case: Case, arrays: Arrays) -> Ready:
+    """tf.nn.local_response_normalization, channels last, under tf.function."""
     _across_only(case)
     if case.dtype not in ("float32", "float16"):
         raise Unable("its LRN takes float32 and float16 only on the CPU")
