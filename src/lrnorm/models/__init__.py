@@ -154,6 +154,7 @@ def _reader(source: Source) -> Reader:
 
 
 def _side(model: Any) -> Sequence[Found]:
+    """The LRNs of one side of `compare`: those of a file, or the result of `find`."""
     if isinstance(model, (str, os.PathLike)):
         return find(model)
     found = list(model) if isinstance(model, Iterable) else None

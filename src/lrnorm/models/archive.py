@@ -80,6 +80,7 @@ class _Raw(io.RawIOBase):
 
 
 def is_zip(source: Source) -> bool:
+    """True for the signature of the first local file header, PK 03 04."""
     return source.head.startswith(b"PK\x03\x04")
 
 

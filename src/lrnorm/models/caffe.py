@@ -10,10 +10,9 @@ V0LayerParameter, LRNParameter); src/caffe/layers/lrn_layer.cpp.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from lrnorm.models.found import NOTE, Found, ModelFile, Remark, lrn
+from lrnorm.models.found import NOTE, Found, Listing, ModelFile, Remark, lrn
 from lrnorm.models.prototext import integer, messages, number, parse, scalar
 from lrnorm.models.source import Source
 from lrnorm.models.wire import LENGTH, VARINT, Record, Schema, Wire, first_inner, fits
@@ -64,11 +63,13 @@ _PHASES = {"0": "TRAIN", "1": "TEST"}
 
 
 def is_text(source: Source) -> bool:
+    """True for a message `layer` or `layers` near the start."""
     text = source.head.decode("utf-8", "replace")
     return any(f"{word}{mark}" in text for word in ("layer", "layers") for mark in (" {", "{"))
 
 
 def is_binary(source: Source) -> bool:
+    """True for a NetParameter: layers in field 100, or before 2014 in field 2."""
     found = fits(source.data, _FIELDS)
     if 100 in found or 2 not in found:
         return 100 in found
@@ -86,21 +87,23 @@ def read_binary(source: Source) -> ModelFile:
 
 
 def _model(source: Source, net: Record, title: str) -> ModelFile:
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    """The net of a NetParameter, text or binary: fields `layer` and `layers`."""
+    listing = Listing()
     for layer in [*messages(net, "layer"), *messages(net, "layers")]:
         inner = next(iter(messages(layer, "layer")), None)  # of 2013: a layer inside a layer
         kind = str(scalar(inner or layer, "type", ""))
         name = scalar(inner or layer, "name") or scalar(layer, "name") or "LRN"
         is_lrn = kind in ("LRN", "lrn", _V1_LRN) or (not kind and "lrn_param" in layer)
-        operators["LRN" if is_lrn else f"type {kind}" if kind.isdigit() else kind] += 1
+        listing.operators["LRN" if is_lrn else f"type {kind}" if kind.isdigit() else kind] += 1
         if is_lrn:
             parameters = inner or next(iter(messages(layer, "lrn_param")), {})
-            found.append(_lrn(str(name), parameters, _conditions(layer)))
-    return ModelFile(str(source.path), title, tuple(found), operators)
+            listing.lrns.append(_lrn(str(name), parameters, _conditions(layer)))
+    return listing.file(source, title)
 
 
 def _lrn(name: str, parameters: Record, remarks: tuple[Remark, ...]) -> Found:
+    """LRNParameter: local_size 5, alpha 1, beta 0.75, k 1, norm_region ACROSS_CHANNELS (0) where
+    left out."""
     words: dict[str, Any] = {
         "local_size": integer(parameters, "local_size", 5),
         "alpha": number(parameters, "alpha", 1.0),
@@ -124,6 +127,7 @@ def _conditions(layer: Record) -> tuple[Remark, ...]:
 
 
 def _rule(rule: Record) -> str:
+    """A NetStateRule in words: "phase TEST and stage deploy"."""
     parts = [
         f"{name} {_phase(value) if name == 'phase' else value}"
         for name, values in rule.items()

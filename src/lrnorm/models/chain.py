@@ -68,6 +68,8 @@ def _own(name: str, arguments: list[Any]) -> Chain | None:
 
 
 def _quotient(graph: Graph, name: str, arguments: list[Any]) -> Chain | None:
+    """The LRN that ends in this division, if the operators before it are those of PyTorch's
+    function."""
     if len(arguments) < 2 or not isinstance(arguments[0], Value):
         return None
     x = arguments[0]

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, Shape, lrn, unreadable
+from lrnorm.models.found import Found, Listing, ModelFile, Shape, lrn, unreadable
 from lrnorm.models.prototext import messages, number, scalar
 from lrnorm.models.source import DamagedError, Source, decimal16, decimal32
 from lrnorm.models.wire import LENGTH, VARINT, Record, Schema, Wire, fits
@@ -93,6 +92,7 @@ _FORMS = {10: ("<e", 2), 11: ("<f", 4), 12: ("<d", 8)}
 
 
 def is_model(source: Source) -> bool:
+    """True for a Model: specificationVersion in field 1, its type in a field from 200 on."""
     if source.is_folder:
         return source.beside("Manifest.json") is not None
     found = fits(source.data, _KNOWN)
@@ -100,20 +100,20 @@ def is_model(source: Source) -> bool:
 
 
 def read(source: Source) -> ModelFile:
+    """Every layer `lrn` of networks and every operation `local_response_norm` of programs."""
     file = _inside(source) if source.is_folder else source
     wire = Wire(file.data)
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for model, prefix in _models(wire.read(_MODEL)):
         for network in messages(model, "network"):
             for layer, where in _layers(network, prefix):
                 parameters = next(iter(messages(layer, "lrn")), None)
-                operators["layer" if parameters is None else "lrn"] += 1
+                listing.operators["layer" if parameters is None else "lrn"] += 1
                 if parameters is not None:
-                    found.append(_lrn(where, layer, parameters))
+                    listing.lrns.append(_lrn(where, layer, parameters))
         for program in messages(model, "program"):
-            _Program(wire, found, operators).read(program, prefix)
-    return ModelFile(str(source.path), "Core ML model", tuple(found), operators)
+            _Program(wire, listing).read(program, prefix)
+    return listing.file(source, "Core ML model")
 
 
 def _inside(package: Source) -> Source:
@@ -142,6 +142,7 @@ def _models(model: Record, prefix: str = "") -> Iterator[tuple[Record, str]]:
 
 
 def _layers(network: Record, prefix: str) -> Iterator[tuple[Record, str]]:
+    """Every layer of a network with its path, those inside branches and loops included."""
     for layer in messages(network, "layer"):
         name = prefix + str(scalar(layer, "name", "lrn"))
         yield layer, name
@@ -150,6 +151,7 @@ def _layers(network: Record, prefix: str) -> Iterator[tuple[Record, str]]:
 
 
 def _lrn(name: str, layer: Record, parameters: Record) -> Found:
+    """LRNLayerParams: alpha, beta, localSize and k, each 0 where left out."""
     words = {
         "size": scalar(parameters, "size", 0),
         "alpha": number(parameters, "alpha", 0.0),
@@ -164,10 +166,11 @@ def _lrn(name: str, layer: Record, parameters: Record) -> Found:
 class _Program:
     """An ML program: operations whose parameters are values, or names of constants before them."""
 
-    def __init__(self, wire: Wire, found: list[Found], operators: Counter[str]) -> None:
-        self.wire, self.found, self.operators = wire, found, operators
+    def __init__(self, wire: Wire, listing: Listing) -> None:
+        self.wire, self.listing = wire, listing
 
     def read(self, program: Record, prefix: str) -> None:
+        """Collect the operations of every function; of several, its name leads the paths."""
         functions = messages(program, "functions")
         for function in functions:
             where = prefix if len(functions) == 1 else f"{prefix}{scalar(function, 'key', '')}/"
@@ -177,6 +180,7 @@ class _Program:
                     self._block(block, where, {}, known)
 
     def _named(self, spans: Any) -> Iterator[tuple[str, Record]]:
+        """(name, NamedValueType) of each span: inputs and outputs, with their types."""
         for span in spans:
             value = self.wire.read(_OUTPUT, span)
             yield str(scalar(value, "name", "")), value
@@ -188,18 +192,20 @@ class _Program:
         constants: dict[str, Record],
         types: dict[str, Record],
     ) -> None:
+        """The operations of a block and of the blocks inside it. `constants` and `types` hold by
+        name what was defined before."""
         constants, types = dict(constants), {**types, **dict(self._named(block.get("inputs", ())))}
         for operation in messages(block, "operation"):
             kind = str(scalar(operation, "type", ""))
             if kind != "const":
-                self.operators[kind] += 1
+                self.listing.operators[kind] += 1
             outputs = list(self._named(operation.get("outputs", ())))
             types.update(outputs)
             if kind == "const" and outputs:
                 constants[outputs[0][0]] = operation
             if kind == "local_response_norm":
                 name = prefix + (outputs[0][0] if outputs else kind)
-                self.found.append(self._lrn(name, operation, constants, types))
+                self.listing.lrns.append(self._lrn(name, operation, constants, types))
             for inner in messages(operation, "block"):
                 self._block(
                     inner, f"{prefix}{outputs[0][0] if outputs else kind}/", constants, types
@@ -212,6 +218,7 @@ class _Program:
         constants: dict[str, Record],
         types: dict[str, Record],
     ) -> Found:
+        """The operation with its inputs x, size, alpha, beta and k."""
         inputs: dict[str, Record] = {}
         for span in operation.get("inputs", ()):
             pair = self.wire.read(_INPUT, span)
@@ -242,6 +249,7 @@ class _Program:
         return None
 
     def _number(self, value: Record, tensor: Record) -> Any:
+        """The first number of a TensorValue: its floats or integers, or the bytes of a float16."""
         for kind in ("floats", "integers"):
             for part in messages(tensor, kind):
                 numbers = part.get("values", [0])
@@ -257,6 +265,7 @@ class _Program:
 
 
 def _kind(value: Record) -> tuple[Shape, str | None]:
+    """Shape and dtype of a ValueType: the constant sizes of its dimensions, None for others."""
     for tensor in messages(value, "type", "tensor"):
         sizes = [
             next((scalar(c, "size", 0) for c in messages(dimension, "constant")), None)

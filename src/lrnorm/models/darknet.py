@@ -8,10 +8,9 @@ Source: darknet, src/parser.c (parse_normalization) and src/normalization_layer.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.found import Listing, ModelFile, lrn
 from lrnorm.models.source import DamagedError, Source
 from lrnorm.models.texts import number_of, whole
 
@@ -20,14 +19,14 @@ _WORDS = {"size": 5, "alpha": 1e-4, "beta": 0.75, "kappa": 1.0}
 
 
 def is_cfg(source: Source) -> bool:
+    """True where the first section is [net] or [network]."""
     text = source.head.decode("utf-8", "replace")
     first = _SECTION.search(text)
     return first is not None and first[1].strip() in ("net", "network") and "=" in text
 
 
 def read(source: Source) -> ModelFile:
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     sections = _sections(source.text())
     if not sections or sections[0][0] not in ("net", "network"):
         first = f"[{sections[0][0][:40]}]" if sections else "missing"
@@ -35,14 +34,15 @@ def read(source: Source) -> ModelFile:
     for index, (kind, given) in enumerate(sections):
         if kind in ("net", "network"):
             continue
-        operators[kind] += 1
+        listing.operators[kind] += 1
         if kind in ("normalization", "lrn"):
             # Darknet numbers the layers from 0, without the section [net].
-            found.append(lrn(f"{kind}:{index - 1}", "darknet", _words(given), 0))
-    return ModelFile(str(source.path), "Darknet net (.cfg)", tuple(found), operators)
+            listing.lrns.append(lrn(f"{kind}:{index - 1}", "darknet", _words(given), 0))
+    return listing.file(source, "Darknet net (.cfg)")
 
 
 def _sections(text: str) -> list[tuple[str, dict[str, str]]]:
+    """(name, keys and values) of each section, in order; # and ; begin comments."""
     sections: list[tuple[str, dict[str, str]]] = []
     for raw in text.splitlines():
         line = raw.strip()
@@ -59,5 +59,6 @@ def _sections(text: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def _words(given: dict[str, str]) -> dict[str, Any]:
+    """The four numbers of a section, with the defaults of parse_normalization."""
     words = {word: number_of(given.get(word, value), word) for word, value in _WORDS.items()}
     return words | {"size": whole(words["size"])}

@@ -97,6 +97,7 @@ def _last_part(name: str) -> str:
 
 
 def _in_order(lefts: list[Found], rights: list[Found]) -> Pairs:
+    """Pairs of LRNs without a common name, aligned so that as many as possible are equal."""
     if max(len(lefts), len(rights)) > MOST_ALIGNED:
         count = max(len(lefts), len(rights))
         padded = [side + [None] * (count - len(side)) for side in (lefts, rights)]
@@ -113,6 +114,7 @@ def _in_order(lefts: list[Found], rights: list[Found]) -> Pairs:
 
 
 def _rounded(spec: LRNSpec | None) -> tuple[Any, ...]:
+    """The five numbers to five digits, by which LRNs of two files are aligned."""
     if spec is None:
         return ()
     return (f"{spec.scale:.5g}", f"{spec.beta:.5g}", f"{spec.bias:.5g}", spec.before, spec.after)
@@ -132,6 +134,7 @@ def _missing(where: str) -> Remark:
 
 
 def _difference(name: str, expected: Found, found: Found) -> Iterator[Difference]:
+    """What differs between two LRNs of a pair; nothing where they are equal but for rounding."""
     if expected.spec is None or found.spec is None:
         side = "the first model" if expected.spec is None else "the other model"
         text = f"the numbers of this LRN in {side} cannot be read, so they are not compared"

@@ -42,6 +42,11 @@ class Table:
         self.slots_size = unpack("<H", buffer.data, self.slots)[0]
 
     def _where(self, slot: int) -> int | None:
+        """Where the value of a slot stands; None for one that has the default.
+
+        The list of slots holds uint16: its own size, the size of the table, then the distance from
+        the table to each value. Slot 0 therefore stands at byte 4.
+        """
         offset = 4 + 2 * slot
         if offset + 2 > self.slots_size:
             return None
@@ -54,6 +59,7 @@ class Table:
         return default if at is None else int(unpack(f"<{form}", self.buffer.data, at)[0])
 
     def float(self, slot: int, default: float = 0.0) -> float:
+        """A float32, as its shortest decimal."""
         at = self._where(slot)
         return default if at is None else decimal32(unpack("<f", self.buffer.data, at)[0])
 
@@ -89,6 +95,8 @@ class Table:
         return bytes(self.buffer.data[at + 4 : at + 4 + count]).decode("utf-8", "replace")
 
     def _vector(self, slot: int, size: int) -> tuple[int, int]:
+        """(start, length) of a vector: an offset in the slot leads to a uint32 length and the
+        elements."""
         at = self._where(slot)
         if at is None:
             return 0, 0

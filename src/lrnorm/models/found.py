@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from lrnorm._spec.errors import ConventionError, LRNormError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.conventions import read
+from lrnorm.models.source import Source
 
 Axis = int | tuple[int, ...] | None
 Shape = tuple[int | str | None, ...] | None
@@ -102,6 +104,21 @@ class ModelFile:
             "searched": self.searched,
             "remarks": [asdict(remark) for remark in self.remarks],
         }
+
+
+class Listing:
+    """What a reader finds in a file: its LRNs in order, how often it has each operator, and what is
+    to be remarked of the file itself."""
+
+    def __init__(self) -> None:
+        self.lrns: list[Found] = []
+        self.operators: Counter[str] = Counter()
+        self.remarks: list[Remark] = []
+
+    def file(self, source: Source, title: str, searched: str = OPERATORS) -> ModelFile:
+        """The whole of it as a ModelFile, whose format is `title`."""
+        lrns, remarks = tuple(self.lrns), tuple(self.remarks)
+        return ModelFile(str(source.path), title, lrns, self.operators, remarks, searched)
 
 
 def lrn(

@@ -57,6 +57,7 @@ def is_hdf5(source: Source) -> bool:
 
 
 def _has_h5py() -> bool:
+    """True where h5py can be imported in a process of its own; it is not imported here."""
     try:
         return importlib.util.find_spec("h5py") is not None
     except ImportError:  # an import hook that refuses it

@@ -11,14 +11,13 @@ import base64
 import binascii
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from lrnorm._spec.errors import LRNormError
 from lrnorm._spec.spec import LRNSpec
 from lrnorm.models.archive import Archive, entry_names
-from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn, unreadable
+from lrnorm.models.found import NOTE, Found, Listing, ModelFile, Remark, Shape, lrn, unreadable
 from lrnorm.models.hdf5 import is_hdf5, value_of
 from lrnorm.models.prototext import messages, parse
 from lrnorm.models.source import MIB, DamagedError, Source
@@ -50,11 +49,13 @@ _SURE = frozenset(("lrnorm>LocalResponseNormalization",))
 
 
 def is_keras(source: Source) -> bool:
+    """True for the entries of a .keras archive."""
     names = entry_names(source)
     return "config.json" in names and ("metadata.json" in names or "model.weights.h5" in names)
 
 
 def is_config(source: Source) -> bool:
+    """True for JSON with the keys class_name and config."""
     head = source.head.lstrip()
     return head.startswith(b"{") and b'"class_name"' in head and b'"config"' in head
 
@@ -72,6 +73,7 @@ def read_config(source: Source) -> ModelFile:
 
 
 def read_h5(source: Source) -> ModelFile:
+    """The configuration is the attribute model_config of the root group."""
     config, names_in_it = value_of(source, "attribute", "model_config")
     if config is None:
         names = ", ".join(names_in_it) or "nothing"
@@ -82,25 +84,24 @@ def read_h5(source: Source) -> ModelFile:
 
 
 def _model(source: Source, text: Any, title: str) -> ModelFile:
+    """The layers of a configuration, and a note where Lambda layers may hide an LRN."""
     config = json_of(text, "its configuration")
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     silent = 0
     for path, layer in _layers(config):
         kind = str(layer.get("class_name"))
         given = _dict(layer, "config")
         if "layers" not in given:
-            operators[kind.rpartition(">")[2]] += 1
+            listing.operators[kind.rpartition(">")[2]] += 1
         entry = _entry(path, kind, layer, given)
         if entry is not None:
-            found.append(entry)
+            listing.lrns.append(entry)
         elif kind == "Lambda":
             silent += 1
-    remarks: tuple[Remark, ...] = ()
     if silent:
         text = f"code that is not read, which may hide an LRN, in Lambda layers: {silent}"
-        remarks = (Remark("lambda", text, NOTE),)
-    return ModelFile(str(source.path), title, tuple(found), operators, remarks)
+        listing.remarks.append(Remark("lambda", text, NOTE))
+    return listing.file(source, title)
 
 
 def _layers(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -124,6 +125,7 @@ def _layers(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str
 
 
 def _entry(path: str, kind: str, layer: dict[str, Any], given: dict[str, Any]) -> Found | None:
+    """The LRN that a layer is, by the name of its class; None for any other layer."""
     shape = _shape(layer.get("build_config"))
     known = {"shape": shape, "dtype": _dtype(given.get("dtype"))}
     if kind == "TFOpLambda" and "local_response_normalization" in str(given.get("function")):
@@ -154,6 +156,7 @@ def _entry(path: str, kind: str, layer: dict[str, Any], given: dict[str, Any]) -
 def _read(
     path: str, given: dict[str, Any], remarks: tuple[Remark, ...], known: dict[str, Any]
 ) -> Found:
+    """The LRN of a custom class, read by the convention whose parameter names it has."""
     spec = given.get("spec")
     for convention, needed, renamed in _WORDS:
         if needed <= given.keys() and not isinstance(spec, dict):
@@ -194,6 +197,8 @@ def _plain(value: Any) -> Any:
 
 
 def _axis(given: dict[str, Any]) -> Any:
+    """The channel axis: `axis`, or that of data_format (dim_ordering in Keras 1), channels last by
+    default."""
     axis = given.get("axis")
     if type(axis) is int or (isinstance(axis, list) and all(type(a) is int for a in axis)):
         return _plain(axis)
@@ -241,6 +246,7 @@ def _mentions(given: dict[str, Any]) -> bool:
 
 
 def _shape(build: Any) -> Shape:
+    """The input_shape of a build_config, None where it is not a list of sizes."""
     sizes = build.get("input_shape") if isinstance(build, dict) else None
     if not isinstance(sizes, list) or not all(s is None or type(s) is int for s in sizes):
         return None
@@ -248,6 +254,7 @@ def _shape(build: Any) -> Shape:
 
 
 def _dtype(value: Any) -> str | None:
+    """A dtype by name, or the name of the policy that Keras 3 saves in its place."""
     if isinstance(value, dict):  # a policy of Keras 3
         policy = value.get("config")
         value = policy.get("name") if isinstance(policy, dict) else None

@@ -47,6 +47,7 @@ class _Stream:
         self.taken = 0
 
     def _more(self) -> bool:
+        """Read the next MiB, unpacked, behind what is ready; False at the end."""
         chunk = bytes(self.data[self.next : min(self.next + MIB, self.end)])
         if self.inflate is not None:
             tail = self.inflate.unconsumed_tail
@@ -77,6 +78,7 @@ class _Stream:
         return self.ready[self.at - count : self.at]
 
     def skip(self, count: int) -> None:
+        """Go on behind `count` bytes: by a jump in plain data, by reading in compressed data."""
         if self.inflate is None and count > len(self.ready) - self.at:
             self.taken += count
             self.next += count - (len(self.ready) - self.at)
@@ -130,12 +132,14 @@ class Mat:
         return first, second, -second % 8
 
     def _element(self, stream: _Stream) -> tuple[int, bytes]:
+        """(type, data) of a small data element."""
         kind, size, padding = self._tag(stream)
         data = stream.take(size)
         stream.skip(padding)
         return kind, data
 
     def _numbers(self, stream: _Stream) -> list[float] | None:
+        """The numbers of an element; None where they are more than SMALL, and are skipped."""
         kind, size, padding = self._tag(stream)
         form, width = _NUMBERS.get(kind, ("", 1))
         if not form or size > SMALL * width:
@@ -148,6 +152,7 @@ class Mat:
         )
 
     def _matrix(self, stream: _Stream, size: int, depth: int) -> tuple[str, Any]:
+        """(name, value) of a miMATRIX: flags, dimensions and name, then what its class holds."""
         self.left -= 1
         if self.left < 0 or depth > DEEPEST:
             raise DamagedError("it has too many elements, or too many inside each other")
@@ -176,6 +181,7 @@ class Mat:
         return name, value
 
     def _inner(self, stream: _Stream, depth: int) -> Any:
+        """The value of a field or cell; None for what is no array."""
         kind, size, padding = self._tag(stream)
         value = self._matrix(stream, size, depth + 1)[1] if kind == _MATRIX else None
         if kind != _MATRIX:
@@ -189,6 +195,11 @@ class Mat:
         return range(count)
 
     def _struct(self, stream: _Stream, count: int, depth: int, *, is_object: bool) -> Any:
+        """The fields of a struct or object: one dict, or a list of dicts for an array of structs.
+
+        The names of the fields stand in one row of bytes, each filled with zeros to the same
+        length.
+        """
         if is_object:
             self._element(stream)  # the name of the class
         length = (self._numbers(stream) or [0])[0]
@@ -205,6 +216,7 @@ class Mat:
         return structs[0] if count == 1 else structs
 
     def _text(self, stream: _Stream) -> str:
+        """A character array, in UTF-16 or UTF-8; longer ones than a MiB are ""."""
         kind, size, padding = self._tag(stream)
         if size > MIB:
             stream.skip(size + padding)

@@ -10,11 +10,10 @@ Source: MatConvNet, matlab/vl_nnnormalize.m, matlab/simplenn/vl_simplenn.m, matl
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, lrn, unreadable
+from lrnorm.models.found import Found, Listing, ModelFile, lrn, unreadable
 from lrnorm.models.mat5 import Mat
 from lrnorm.models.source import DamagedError, Source
 from lrnorm.models.texts import whole
@@ -24,6 +23,7 @@ _DEFAULT = [5.0, 1.0, 0.0001 / 5, 0.75]
 
 
 def is_mat(source: Source) -> bool:
+    """True for the header of version 5 and its mark of the byte order, IM or MI."""
     return source.head.startswith(b"MATLAB 5.0 MAT-file") and source.head[126:128] in (b"IM", b"MI")
 
 
@@ -36,15 +36,14 @@ def read_newer(source: Source) -> ModelFile:
 
 
 def read(source: Source) -> ModelFile:
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for path, layer in _layers(Mat(source.data).variables()):
         kind = layer["type"]
-        operators[kind] += 1
+        listing.operators[kind] += 1
         if kind in _LAYERS:
             name = layer.get("name")
-            found.append(_lrn(name if isinstance(name, str) and name else path, layer))
-    return ModelFile(str(source.path), "MatConvNet model (.mat)", tuple(found), operators)
+            listing.lrns.append(_lrn(name if isinstance(name, str) and name else path, layer))
+    return listing.file(source, "MatConvNet model (.mat)")
 
 
 def _layers(root: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -64,6 +63,7 @@ def _layers(root: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _lrn(name: str, layer: dict[str, Any]) -> Found:
+    """param = [N KAPPA ALPHA BETA] of the layer, or of its block in a DagNN."""
     block = layer.get("block")
     param = layer.get("param")
     if param is None and isinstance(block, dict):

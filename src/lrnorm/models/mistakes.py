@@ -146,6 +146,7 @@ _WINDOWS = (
 
 
 def _window(case: Case) -> Remark | None:
+    """The mistake that turned one window into the other."""
     was, became = _ends(case.was), _ends(case.became)
     if was is None or became is None or was == became:
         return None
@@ -166,6 +167,7 @@ def _window(case: Case) -> Remark | None:
 
 
 def _region(was: int, became: int) -> Remark | None:
+    """The mistake where one window has more axes than the other."""
     if became == 1:
         text = "the region was dropped: the window runs over channels in place of height and width"
         return Remark("region_dropped", text)
@@ -179,6 +181,7 @@ def _region(was: int, became: int) -> Remark | None:
 
 
 def _alpha(case: Case) -> Remark | None:
+    """The mistake that explains the scale, given the width of the new window."""
     if case.widths is None:
         return None
     was, became = case.was.scale, case.became.scale
@@ -218,11 +221,13 @@ def _title(row: Row | None) -> str:
 
 
 def _beta(case: Case) -> Remark | None:
+    """beta replaced by a default."""
     was, became = case.was.beta, case.became.beta
     return None if same(was, became) else _of_defaults("beta", 2, became, case.became_row)
 
 
 def _bias(case: Case) -> Remark | None:
+    """The bias dropped, cut to an integer, or replaced by a default."""
     was, became = case.was.bias, case.became.bias
     if same(was, became):
         return None

@@ -8,11 +8,10 @@ GeometryLRN.cpp, by which an even window reaches one further back.
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterator
 
 from lrnorm.models.flatbuffers import Buffer, Table
-from lrnorm.models.found import Found, ModelFile, lrn, unreadable
+from lrnorm.models.found import Found, Listing, ModelFile, lrn, unreadable
 from lrnorm.models.source import DamagedError, Source
 
 _LRN, _PARAMETERS = 37, 23
@@ -39,22 +38,25 @@ def _operators(source: Source) -> Iterator[tuple[Table, str]]:
 
 
 def _output(operator: Table, owner: Table, names: int) -> str:
+    """The name of the first output: outputIndexes of the Op, into the tensor names of its owner."""
     indices = operator.numbers(4)
     return owner.texts(names, indices[0]) if indices else ""
 
 
 def read(source: Source) -> ModelFile:
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for operator, output in _operators(source):
         kind = operator.number(5, "i")
-        operators["LRN" if kind == _LRN else f"type {kind}"] += 1
+        listing.operators["LRN" if kind == _LRN else f"type {kind}"] += 1
         if kind == _LRN:
-            found.append(_lrn(operator, operator.text(3) or output or f"LRN:{len(found)}"))
-    return ModelFile(str(source.path), "MNN model", tuple(found), operators)
+            listing.lrns.append(
+                _lrn(operator, operator.text(3) or output or f"LRN:{len(listing.lrns)}")
+            )
+    return listing.file(source, "MNN model")
 
 
 def _lrn(operator: Table, name: str) -> Found:
+    """The fields of the table LRN: 0 regionType, 1 localSize, 2 alpha, 3 beta, 4 bias."""
     parameters = operator.table(2)
     if parameters is None or operator.number(1, "B") != _PARAMETERS:
         return unreadable(name, "the operator has no parameters of an LRN")

@@ -6,10 +6,9 @@ Source: MXNet, src/operator/nn/lrn.cc and nnvm's pass/saveload_json.cc.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.found import Found, Listing, ModelFile, lrn
 from lrnorm.models.source import DamagedError, Source
 from lrnorm.models.texts import json_of, number_of, whole
 
@@ -17,6 +16,7 @@ _WORDS = {"alpha": 1e-4, "beta": 0.75, "knorm": 2.0}
 
 
 def is_symbol(source: Source) -> bool:
+    """True for JSON with the keys nodes and op."""
     head = source.head.lstrip()
     return head.startswith(b"{") and b'"nodes"' in head and b'"op"' in head
 
@@ -26,20 +26,20 @@ def read(source: Source) -> ModelFile:
     nodes = graph.get("nodes") if isinstance(graph, dict) else None
     if not isinstance(nodes, list):
         raise DamagedError("it has no list of nodes")
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for node in nodes:
         kind = node.get("op") if isinstance(node, dict) else None
         if not isinstance(kind, str):
             raise DamagedError("a node has no operator")
         if kind != "null":  # a variable
-            operators[kind] += 1
+            listing.operators[kind] += 1
         if kind == "LRN":
-            found.append(_lrn(str(node.get("name", "LRN")), node))
-    return ModelFile(str(source.path), "MXNet symbol", tuple(found), operators)
+            listing.lrns.append(_lrn(str(node.get("name", "LRN")), node))
+    return listing.file(source, "MXNet symbol")
 
 
 def _lrn(name: str, node: dict[str, Any]) -> Found:
+    """The attributes of the node, under whichever of the three names they stand."""
     given: dict[str, Any] = {}
     for key in ("param", "attr", "attrs"):
         if isinstance(part := node.get(key), dict):

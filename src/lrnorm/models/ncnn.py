@@ -8,10 +8,9 @@ Keys of an LRN: 0 region [0 across, 1 within], 1 local_size [5], 2 alpha [1], 3 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.found import Found, Listing, ModelFile, lrn
 from lrnorm.models.source import DamagedError, Source
 from lrnorm.models.texts import integer_of, number_of
 
@@ -19,27 +18,30 @@ MAGIC = "7767517"
 
 
 def is_param(source: Source) -> bool:
+    """True for the magic number in the first line."""
     return source.head.lstrip()[:16].split(None, 1)[:1] == [MAGIC.encode()]
 
 
 def read(source: Source) -> ModelFile:
     lines = source.text().splitlines()
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for line in lines[2:]:
         parts = line.split()
         if not parts or parts[0].startswith("#"):
             continue
         if len(parts) < 4:
             raise DamagedError(f"the line {line[:60]!r} is no layer")
-        operators[parts[0]] += 1
+        listing.operators[parts[0]] += 1
         if parts[0] == "LRN":
             start = 4 + sum(integer_of(part, "a number of blobs") for part in parts[2:4])
-            found.append(_lrn(parts[1], dict(part.partition("=")[::2] for part in parts[start:])))
-    return ModelFile(str(source.path), "ncnn model (.param)", tuple(found), operators)
+            listing.lrns.append(
+                _lrn(parts[1], dict(part.partition("=")[::2] for part in parts[start:]))
+            )
+    return listing.file(source, "ncnn model (.param)")
 
 
 def _lrn(name: str, given: dict[str, str]) -> Found:
+    """The numbers by their keys 0 to 4, of which 0 is the region."""
     words: dict[str, Any] = {
         "local_size": int(_number(given, "1", 5)),
         "alpha": _number(given, "2", 1.0),

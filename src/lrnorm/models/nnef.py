@@ -8,10 +8,9 @@ Source: the NNEF specification, local_response_normalization.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.found import Found, Listing, ModelFile, lrn
 from lrnorm.models.source import DamagedError, Source
 from lrnorm.models.texts import integer_of, number_of
 
@@ -31,21 +30,22 @@ def read(source: Source) -> ModelFile:
     if file is None or file.is_folder:
         raise DamagedError("it has no graph.nnef")
     text = re.sub(r"#[^\n]*", "", file.text())
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for statement in text.split(";"):
         results, equals, call = statement.partition("=")
         kind = re.match(r"\s*(\w+)\s*(?:<\w+>\s*)?\(", call) if equals else None
         if kind is None:
             continue
-        operators[kind[1]] += 1
+        listing.operators[kind[1]] += 1
         if kind[1] == "local_response_normalization":
             name = results.split("{")[-1].strip()[:200] or "LRN"
-            found.append(_lrn(name, call[kind.end() :]))
-    return ModelFile(str(source.path), "NNEF graph", tuple(found), operators)
+            listing.lrns.append(_lrn(name, call[kind.end() :]))
+    return listing.file(source, "NNEF graph")
 
 
 def _lrn(name: str, arguments: str) -> Found:
+    """The arguments of the call. `size` has one entry for each axis; those above 1 are the axes of
+    the window."""
     given = dict(_ARGUMENT.findall(arguments))
     parts = given.get("size", "").strip("[] ").split(",")
     sizes = [integer_of(part, "a size") for part in parts if part]

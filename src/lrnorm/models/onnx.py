@@ -75,6 +75,7 @@ def read(source: Source) -> ModelFile:
 
 
 def read_plainly(source: Source) -> ModelFile:
+    """The model as it stands in the file, without the package onnx."""
     model = Wire(source.data).read(_MODEL)
     if "graph" not in model:
         raise DamagedError("it has no graph")
@@ -109,6 +110,12 @@ class _Walk:
         graph: Record,
         inside: frozenset[tuple[str, str, str]],
     ) -> None:
+        """The nodes of a graph or function, and of the graphs inside them.
+
+        `given` holds the attributes of the call whose function this is, None outside of functions;
+        `outer` the value infos of the graphs around, and `inside` the functions that are being
+        expanded.
+        """
         if len(inside) > 40 or prefix.count("/") > 100:
             raise DamagedError("it has too many graphs inside each other")
         self.expanded += len(nodes) if inside else 0
@@ -188,6 +195,7 @@ def _resolved(node: Record, given: Mapping[str, Record] | None) -> dict[str, Rec
 
 
 def _lrn(path: str, attributes: dict[str, Record], shape: Shape, dtype: str | None) -> Found:
+    """The attributes size, alpha 1e-4, beta 0.75 and bias 1; unreadable with a wrong type."""
     words: dict[str, Any] = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
     for word, default in words.items():
         attribute = attributes.get(word)
@@ -204,6 +212,7 @@ def _lrn(path: str, attributes: dict[str, Record], shape: Shape, dtype: str | No
 
 
 def _kind(info: Record) -> tuple[Shape, str | None]:
+    """Shape and dtype of a ValueInfoProto."""
     for tensor in messages(info, "type", "tensor"):
         shapes = messages(tensor, "shape")
         shape = tuple(_size(d) for d in messages(shapes[0], "dim")) if shapes else None
@@ -212,6 +221,7 @@ def _kind(info: Record) -> tuple[Shape, str | None]:
 
 
 def _size(dimension: Record) -> int | str | None:
+    """A Dimension: its dim_value, or the name of its dim_param."""
     size: int | str | None = scalar(dimension, "value" if "value" in dimension else "name")
     return size
 

@@ -8,11 +8,10 @@ Source: OpenVINO's operation specification, LRN-1; the Model Optimizer's IR of v
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from lrnorm._spec.errors import missing
-from lrnorm.models.found import Found, ModelFile, Remark, Shape, lrn, one_line
+from lrnorm.models.found import Found, Listing, ModelFile, Remark, Shape, lrn, one_line
 from lrnorm.models.source import MIB, DamagedError, Source, decimal32, unpack
 from lrnorm.models.texts import digits_of, integer_of, number_of
 
@@ -27,6 +26,7 @@ _CHANNELS, _SPATIAL = [1], [2, 3]
 
 
 def is_ir(source: Source) -> bool:
+    """True for XML whose root is <net>."""
     head = source.head.lstrip(b"\xef\xbb\xbf \t\r\n")
     return head.startswith((b"<?xml", b"<net", b"<Net")) and b"<net" in head.lower()
 
@@ -37,22 +37,22 @@ def read(source: Source) -> ModelFile:
         raise DamagedError(f"its root is <{net.tag[:40]}>, not <net>")
     digits = net.get("version", "10")
     version = int(digits) if digits.isdigit() and len(digits) < 6 else 10
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for graph, prefix in _graphs(net):
         edges = _Edges(graph, source)
         for layer in graph.findall("layers/layer"):
             kind = layer.get("type", "")
-            operators[kind] += 1
+            listing.operators[kind] += 1
             name = prefix + (layer.get("name") or kind)
             if kind == "LRN":
-                found.append(_lrn(name, layer, edges))
+                listing.lrns.append(_lrn(name, layer, edges))
             elif kind.lower() == "norm" and version < 10:
-                found.append(_norm(name, layer))
-    return ModelFile(str(source.path), f"OpenVINO IR, version {version}", tuple(found), operators)
+                listing.lrns.append(_norm(name, layer))
+    return listing.file(source, f"OpenVINO IR, version {version}")
 
 
 def _parsed(source: Source) -> Any:
+    """The root element; entities and document types are refused."""
     try:
         from defusedxml import DefusedXmlException
         from defusedxml.ElementTree import ParseError, fromstring
@@ -109,6 +109,7 @@ class _Edges:
 
 
 def _lrn(name: str, layer: Any, edges: _Edges) -> Found:
+    """The layer of opset 1: size, alpha, beta and bias in <data>, the axes as a constant."""
     data = _data(layer)
     words: dict[str, Any] = {
         "size": _integer(data, "size", 5),
@@ -149,6 +150,7 @@ def _found(name: str, words: dict[str, Any], axes: list[int], **known: Any) -> F
 
 
 def _data(layer: Any) -> dict[str, str]:
+    """The attributes of a layer, from <data>, in old files from <norm_data> or <lrn_data>."""
     for tag in ("data", "norm_data", "lrn_data"):
         if (element := layer.find(tag)) is not None:
             return dict(element.attrib)

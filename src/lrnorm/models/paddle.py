@@ -9,10 +9,9 @@ Source: paddle/fluid/framework/framework.proto; paddle/fluid/operators/lrn_op.cc
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, Shape, lrn
+from lrnorm.models.found import Found, Listing, ModelFile, Shape, lrn
 from lrnorm.models.prototext import integer, messages, number, scalar
 from lrnorm.models.source import Source
 from lrnorm.models.wire import LENGTH, VARINT, Record, Schema, Wire, first_inner, fits
@@ -43,19 +42,19 @@ def is_program(source: Source) -> bool:
 
 
 def read(source: Source) -> ModelFile:
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for block in messages(Wire(source.data).read(_PROGRAM), "blocks"):
         variables = {str(scalar(v, "name", "")): v for v in messages(block, "vars")}
         for operator in messages(block, "ops"):
             kind = str(scalar(operator, "type", ""))
-            operators[kind] += 1
+            listing.operators[kind] += 1
             if kind == "lrn":
-                found.append(_lrn(operator, variables, len(found)))
-    return ModelFile(str(source.path), "Paddle program", tuple(found), operators)
+                listing.lrns.append(_lrn(operator, variables, len(listing.lrns)))
+    return listing.file(source, "Paddle program")
 
 
 def _lrn(operator: Record, variables: dict[str, Record], count: int) -> Found:
+    """The attributes n 5, alpha 1e-4, beta 0.75, k 2 and data_format NCHW of the operator."""
     given = {str(scalar(a, "name", "")): a for a in messages(operator, "attrs")}
     words: dict[str, Any] = {
         "n": integer(given.get("n", {}), "i", 5),
@@ -70,6 +69,7 @@ def _lrn(operator: Record, variables: dict[str, Record], count: int) -> Found:
 
 
 def _argument(operator: Record, side: str, parameter: str) -> str:
+    """The name of the first argument of a parameter: X of the inputs, Out of the outputs."""
     return next(
         (
             str(scalar(slot, "arguments", ""))
@@ -81,6 +81,7 @@ def _argument(operator: Record, side: str, parameter: str) -> str:
 
 
 def _kind(variable: Record) -> tuple[Shape, str | None]:
+    """Shape and dtype of a VarDesc, from the dims and data_type of its tensor."""
     for tensor in messages(variable, "type", "dense", "tensor"):
         sizes = tuple(None if s < 0 else s for s in tensor.get("dims", ()))
         return sizes or None, _TYPES.get(scalar(tensor, "kind"))

@@ -76,6 +76,12 @@ def load(file: IO[bytes]) -> Any:
 
 
 class _Machine:
+    """The stack, the marks and the memo of a pickle. Each method carries out one kind of
+    instruction.
+
+    A mark sets the stack aside and begins an empty one, which `since_mark` returns.
+    """
+
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
@@ -115,6 +121,7 @@ class _Machine:
         return items
 
     def called(self, kind: Any, args: Any) -> None:
+        """Push a stand-in for the result of calling `kind`."""
         key = kind.key if isinstance(kind, Reference) else ()
         if isinstance(key, tuple) and key[:1] == ("module",) and len(key) > 1:
             kind = key[1]  # before version 1.6 PyTorch kept a class beside its source text
@@ -129,6 +136,7 @@ class _Machine:
             target.values.extend(items)
 
     def put(self, items: list[Any]) -> None:
+        """Put keys and values, which alternate in `items`, into the dict on top of the stack."""
         target = self.stack[-1]
         place = target.items if isinstance(target, Thing) else target
         if not isinstance(place, dict):

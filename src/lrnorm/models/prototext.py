@@ -96,6 +96,7 @@ def _after_gap(text: str, at: int) -> int:
 
 
 def _scalar(text: str, at: int) -> tuple[str, int]:
+    """(the value that begins at a place, the place behind it)."""
     if text[at] in "\"'":
         parts = []
         while string := _STRING.match(text, at):  # strings beside each other are one

@@ -16,7 +16,7 @@ from typing import Any
 
 from lrnorm.models.archive import Archive, entry_names, is_zip
 from lrnorm.models.chain import Value, chains
-from lrnorm.models.found import Found, ModelFile, Remark, Shape, lrn, one_line, unreadable
+from lrnorm.models.found import Found, Listing, ModelFile, Remark, Shape, lrn, one_line, unreadable
 from lrnorm.models.pickles import Thing, load, modules
 from lrnorm.models.source import DamagedError, Source
 
@@ -34,10 +34,12 @@ _TYPES = {6: "float16", 7: "float32", 8: "float64", 13: "bfloat16"}
 
 
 def is_program(source: Source) -> bool:
+    """True for an archive with the graph of an exported program."""
     return any(_is_graph(name) for name in entry_names(source))
 
 
 def _is_graph(name: str) -> bool:
+    """True for models/NAME.json, and for the serialized_exported_program.json of older versions."""
     is_model = "/models/" in name or name.startswith("models/")
     return (is_model and name.endswith(".json")) or name.endswith(
         "serialized_exported_program.json"
@@ -45,6 +47,7 @@ def _is_graph(name: str) -> bool:
 
 
 def is_pickle(source: Source) -> bool:
+    """True for a zip with data.pkl, as torch.save writes it, or for a bare pickle."""
     if is_zip(source):
         return any(name.endswith("data.pkl") for name in entry_names(source))
     return _PROTOCOL.match(source.head) is not None
@@ -54,9 +57,9 @@ def is_pickle(source: Source) -> bool:
 
 
 def read_pickle(source: Source) -> ModelFile:
+    """Every LRN module of a pickled model, by its path in _modules."""
     root = _root(source)
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     holders = 0
     for path, module in modules(root):
         kind = module.kind.rpartition(".")[2]
@@ -64,19 +67,21 @@ def read_pickle(source: Source) -> ModelFile:
         inner = children.items if isinstance(children, Thing) else children
         holders += 1
         if not inner:
-            operators[kind] += 1
+            listing.operators[kind] += 1
         if module.kind in _LAYERS:
-            found.append(_layer(path or kind, module))
+            listing.lrns.append(_layer(path or kind, module))
         elif _OTHERS.search(kind) and not inner:
             numbers = {k: v for k, v in module.fields.items() if type(v) in (int, float)}
             text = f"{module.kind} is a class of its own, whose code is not in the file"
             entry = unreadable(path or kind, text, code="custom_class", words=numbers)
-            found.append(entry)
+            listing.lrns.append(entry)
     title = "PyTorch module (pickle)" if holders else "pickle without modules, such as a state_dict"
-    return ModelFile(str(source.path), title, tuple(found), operators)
+    return listing.file(source, title)
 
 
 def _root(source: Source) -> Any:
+    """The object of the file. Before version 1.6 torch.save wrote it as the fourth pickle of
+    several."""
     if is_zip(source):
         archive = Archive(source)
         names = archive.named("data.pkl")
@@ -93,6 +98,7 @@ def _root(source: Source) -> Any:
 
 
 def _layer(path: str, module: Thing) -> Found:
+    """The module by its attributes size, alpha, beta and k."""
     fields = module.fields
     words = {w: fields[w] for w in ("size", "alpha", "beta", "k") if w in fields}
     if not all(type(value) in (int, float) for value in words.values()):
@@ -108,9 +114,9 @@ def _layer(path: str, module: Thing) -> Found:
 
 
 def read_program(source: Source) -> ModelFile:
+    """Every LRN of the graphs of an exported program, recognised by its operators."""
     archive = Archive(source)
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for name in [name for name in archive.entries if _is_graph(name)]:
         try:
             program = json.loads(archive.read(name))
@@ -124,7 +130,7 @@ def read_program(source: Source) -> ModelFile:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             text = f"{name[:80]!r} is no exported graph: {type(error).__name__} {one_line(error)}"
             raise DamagedError(text[:300]) from None
-        operators.update(kind for kind, _ in operations.values())
+        listing.operators.update(kind for kind, _ in operations.values())
         taken: Counter[str] = Counter()
         for chain in chains(operations):
             path = _module(nodes[chain.output]) or chain.output
@@ -132,14 +138,13 @@ def read_program(source: Source) -> ModelFile:
             if taken[path] > 1:
                 path = f"{path}:{chain.output}"
             shape, dtype = _kind(values, chain.input)
-            found.append(replace(chain.found, name=path, shape=shape, dtype=dtype))
+            listing.lrns.append(replace(chain.found, name=path, shape=shape, dtype=dtype))
     searched = "the operators that PyTorch writes for local_response_norm, and lrnorm's own"
-    return ModelFile(
-        str(source.path), "PyTorch exported program", tuple(found), operators, searched=searched
-    )
+    return listing.file(source, "PyTorch exported program", searched=searched)
 
 
 def _output(node: dict[str, Any]) -> str:
+    """The name of the first tensor that a node gives."""
     outputs = node["outputs"]
     tensor = outputs[0].get("as_tensor") if outputs else None
     return str(tensor["name"]) if isinstance(tensor, dict) else f"node {id(node)}"
@@ -154,6 +159,7 @@ def _operator(node: dict[str, Any]) -> str:
 
 
 def _argument(argument: Any) -> Any:
+    """An Argument: a tensor by name, or a number or list; None for any other kind."""
     if not isinstance(argument, dict) or len(argument) != 1:
         return None
     kind, value = next(iter(argument.items()))
@@ -171,6 +177,7 @@ def _module(node: dict[str, Any]) -> str:
 
 
 def _kind(values: Any, name: str) -> tuple[Shape, str | None]:
+    """Shape and dtype of a TensorMeta: sizes, and the number of a ScalarType."""
     value = values.get(name) if isinstance(values, dict) else None
     if not isinstance(value, dict) or not isinstance(value.get("sizes"), list):
         return None, None

@@ -64,6 +64,7 @@ def remarked(found: Found) -> Found:
 
 
 def _even(seen: Seen) -> Iterator[Remark]:
+    """An even window, which frameworks place in different ways."""
     if seen.size is not None and seen.size[1] % 2 == 0:
         word, size = seen.size
         yield Remark(
@@ -75,6 +76,7 @@ def _even(seen: Seen) -> Iterator[Remark]:
 
 
 def _wide(seen: Seen) -> Iterator[Remark]:
+    """A window beyond the limit of a runtime."""
     width = seen.width or 0
     limits = [f"{name} (at most {most})" for name, most in _WIDEST.items() if width > most]
     if limits:
@@ -83,6 +85,7 @@ def _wide(seen: Seen) -> Iterator[Remark]:
 
 
 def _divided(seen: Seen) -> Iterator[Remark]:
+    """An alpha that looks divided by the size already, where the convention divides it too."""
     if seen.row is None or seen.size is None or not seen.row.divides:
         return
     word, size = seen.size
@@ -130,6 +133,7 @@ def _among(number: float, usual: tuple[float, ...]) -> float | None:
 
 
 def _fractional_bias(seen: Seen) -> Iterator[Remark]:
+    """A bias that is no integer, of which OpenVINO drops the fraction."""
     bias = seen.found.spec.bias if seen.found.spec is not None else 0.0
     if bias != int(bias):
         yield Remark(
@@ -138,6 +142,7 @@ def _fractional_bias(seen: Seen) -> Iterator[Remark]:
 
 
 def _not_positive(seen: Seen) -> Iterator[Remark]:
+    """alpha or beta of 0 or less, which ONNX Runtime refuses."""
     spec, words = seen.found.spec, seen.found.words
     if spec is None:
         return
@@ -150,11 +155,13 @@ def _not_positive(seen: Seen) -> Iterator[Remark]:
 
 
 def _type(seen: Seen) -> Iterator[Remark]:
+    """A dtype that ONNX Runtime does not compute, or computes in float32."""
     if seen.is_onnx and seen.found.dtype in _ONNX_TYPES:
         yield Remark("dtype", f"{seen.found.dtype}: {_ONNX_TYPES[seen.found.dtype]}")
 
 
 def _rank(seen: Seen) -> Iterator[Remark]:
+    """A rank other than 4, in ONNX."""
     shape = seen.found.shape
     if seen.is_onnx and shape is not None and len(shape) != 4:
         yield Remark(
@@ -163,6 +170,7 @@ def _rank(seen: Seen) -> Iterator[Remark]:
 
 
 def _wider_than_channels(seen: Seen) -> Iterator[Remark]:
+    """A window wider than the axis."""
     shape, axis, width = seen.found.shape, seen.found.axis, seen.width
     if shape is None or type(axis) is not int or not -len(shape) <= axis < len(shape):
         return

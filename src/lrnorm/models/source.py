@@ -105,6 +105,7 @@ class Source:
 
 
 def _mapped(file: Any) -> Data:
+    """The bytes of an open file: mapped into memory from 1 MiB on, else read."""
     if os.fstat(file.fileno()).st_size < MIB:
         return bytes(file.read())
     try:
@@ -139,6 +140,8 @@ def decimal16(number: float) -> float:
 
 
 def _shortest(number: float, form: str, digits: range) -> float:
+    """The decimal of fewest digits that is stored as the same bits."""
+
     def stored(value: float) -> bytes | None:
         try:
             return struct.pack(form, value)

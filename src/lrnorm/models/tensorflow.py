@@ -9,11 +9,10 @@ tensorflow/core/protobuf/{saved_model,meta_graph}.proto; the operator LRN in cor
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lrnorm.models.found import NOTE, Found, ModelFile, Remark, Shape, lrn
+from lrnorm.models.found import NOTE, Found, Listing, ModelFile, Remark, Shape, lrn
 from lrnorm.models.prototext import integer, messages, number, parse, scalar
 from lrnorm.models.source import MIB, DamagedError, Source
 from lrnorm.models.wire import LENGTH, VARINT, Record, Schema, Wire, first_inner, fits
@@ -61,6 +60,7 @@ def is_text(source: Source) -> bool:
 
 
 def _graph_file(folder: Source) -> Source | None:
+    """The file of a SavedModel folder, binary or text."""
     for name in ("saved_model.pb", "saved_model.pbtxt"):
         if (file := folder.beside(name)) is not None and not file.is_folder:
             return file
@@ -112,23 +112,22 @@ def by_key(pairs: list[Record]) -> dict[str, Record]:
 
 
 def _model(source: Source, graphs: list[Record], title: str, attributes: Attributes) -> ModelFile:
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    """The LRN nodes of graphs, and a note on gradients."""
+    listing = Listing()
     for node, prefix in _nodes(graphs):
         kind = str(scalar(node, "op", ""))
-        operators[kind] += 1
+        listing.operators[kind] += 1
         if kind == "LRN":
             name = prefix + str(scalar(node, "name", "LRN"))
-            found.append(_lrn(name, attributes(node)))
-    remarks: tuple[Remark, ...] = ()
-    if operators["LRNGrad"]:
-        remarks = (
-            Remark("gradients", f"{operators['LRNGrad']} LRNGrad belong to the training", NOTE),
-        )
-    return ModelFile(str(source.path), title, tuple(found), operators, remarks)
+            listing.lrns.append(_lrn(name, attributes(node)))
+    if gradients := listing.operators["LRNGrad"]:
+        text = f"{gradients} LRNGrad belong to the training"
+        listing.remarks.append(Remark("gradients", text, NOTE))
+    return listing.file(source, title)
 
 
 def _nodes(graphs: list[Record]) -> Iterator[tuple[Record, str]]:
+    """(node, prefix) of every NodeDef: of a node in a function, the prefix is "function/"."""
     for graph in graphs:
         for node in messages(graph, "node"):
             yield node, ""
@@ -154,6 +153,7 @@ def words_of(attributes: dict[str, Record]) -> dict[str, Any]:
 
 
 def _lrn(name: str, attributes: dict[str, Record]) -> Found:
+    """The node with the dtype of its attribute T and the shape of _output_shapes."""
     kind = scalar(attributes.get("T", {}), "type", 1)
     dtype = _TYPES.get(_TYPE_NAMES.get(kind, kind))
     shape = _shape(attributes.get("_output_shapes", {}))
@@ -161,6 +161,7 @@ def _lrn(name: str, attributes: dict[str, Record]) -> Found:
 
 
 def _shape(value: Record) -> Shape:
+    """The TensorShapeProto of the only output; a size of -1 is unknown."""
     shapes = messages(value, "list", "shape")
     if len(shapes) != 1 or "unknown_rank" in shapes[0]:
         return None

@@ -7,10 +7,8 @@ LocalResponseNormalizationOptions).
 
 from __future__ import annotations
 
-from collections import Counter
-
 from lrnorm.models.flatbuffers import Buffer, Table
-from lrnorm.models.found import Found, ModelFile, lrn, unreadable
+from lrnorm.models.found import Found, Listing, ModelFile, lrn, unreadable
 from lrnorm.models.source import DamagedError, Source
 
 _LRN, _CUSTOM = 13, 32  # in the enum BuiltinOperator
@@ -49,17 +47,16 @@ def read(source: Source) -> ModelFile:
     if not graphs:
         raise DamagedError("it holds no subgraph")
     codes = [_code(code) for code in model.tables(1)]
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for graph in graphs:
         tensors = list(graph.tables(0))
         for operator in graph.tables(3):
             index = operator.number(0, "I")
             kind, custom = codes[index] if index < len(codes) else (-1, "")
-            operators[custom or _NAMES.get(kind, f"operator {kind}")] += 1
+            listing.operators[custom or _NAMES.get(kind, f"operator {kind}")] += 1
             if kind == _LRN or "LRN" in custom:
-                found.append(_lrn(operator, tensors, custom, len(found)))
-    return ModelFile(str(source.path), "TensorFlow Lite model", tuple(found), operators)
+                listing.lrns.append(_lrn(operator, tensors, custom, len(listing.lrns)))
+    return listing.file(source, "TensorFlow Lite model")
 
 
 def _code(code: Table) -> tuple[int, str]:
@@ -69,6 +66,7 @@ def _code(code: Table) -> tuple[int, str]:
 
 
 def _lrn(operator: Table, tensors: list[Table], custom: str, count: int) -> Found:
+    """The operator with its options: 0 radius, 1 bias, 2 alpha, 3 beta, each 0 where absent."""
     output = _tensor(operator.numbers(2), tensors)
     name = (output.text(3) if output else "") or f"LRN:{count}"
     shape = dtype = None

@@ -10,12 +10,11 @@ SpatialCrossMapLRN.lua; inn's SpatialCrossResponseNormalization.lua.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, lrn, unreadable
+from lrnorm.models.found import Found, Listing, ModelFile, lrn, unreadable
 from lrnorm.models.source import DamagedError, Source, unpack
 from lrnorm.models.texts import whole
 
@@ -38,6 +37,7 @@ _SIZES = {"Byte": 1, "Char": 1, "Short": 2, "Int": 4, "Long": 8, "Float": 4, "Do
 
 
 def is_t7(source: Source) -> bool:
+    """True for the first tags of a Torch object or table, binary or ASCII."""
     return _START.match(source.head) is not None
 
 
@@ -71,6 +71,7 @@ class _Binary:
         return int(self._take("<i", 4))
 
     def wide(self) -> int:
+        """An int64: the size of an array."""
         return int(self._take("<q", 8))
 
     def number(self) -> float:
@@ -140,6 +141,7 @@ class _Objects:
         self.left = MOST_OBJECTS
 
     def read(self, depth: int = 0) -> Any:
+        """The object that begins here, by its tag."""
         self.left -= 1
         if self.left < 0 or depth > DEEPEST:
             raise DamagedError(
@@ -174,6 +176,7 @@ class _Objects:
         return self.seen[index]
 
     def _table(self, index: int, depth: int) -> dict[Any, Any]:
+        """A Lua table: the number of pairs, then each key and its value."""
         table: dict[Any, Any] = {}
         self.seen[index] = table
         for _ in range(self.stream.integer()):
@@ -184,6 +187,7 @@ class _Objects:
         return table
 
     def _thing(self, index: int, depth: int) -> Any:
+        """A Torch object: its version, its class, then its fields, or the data of an array."""
         kind = self.stream.text()
         if re.fullmatch(r"V -?\d+", kind):
             kind = self.stream.text()
@@ -199,6 +203,7 @@ class _Objects:
         return thing
 
     def _skip_array(self, element: str, shell: str, depth: int) -> None:
+        """Skip a storage, or a tensor: rank, sizes, strides, offset, storage."""
         if shell == "Storage":
             self.stream.skip(self.stream.wide(), _SIZES[element])
             return
@@ -217,17 +222,18 @@ class _Objects:
 def read(source: Source) -> ModelFile:
     stream = _Ascii(source.data) if source.head[:1].isdigit() else _Binary(source.data)
     root = _Objects(stream).read()
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for path, thing in _things(root):
         name = path or thing.kind
         if not isinstance(thing.fields.get("modules"), dict):  # a container is no operator
-            operators[thing.kind] += 1
+            listing.operators[thing.kind] += 1
         if thing.kind in _LAYERS:
-            found.append(_lrn(name, thing))
+            listing.lrns.append(_lrn(name, thing))
         elif _OTHERS.search(thing.kind):
-            found.append(unreadable(name, f"{thing.kind} is not described in a source at hand"))
-    return ModelFile(str(source.path), "Torch7 file", tuple(found), operators)
+            listing.lrns.append(
+                unreadable(name, f"{thing.kind} is not described in a source at hand")
+            )
+    return listing.file(source, "Torch7 file")
 
 
 def _things(root: Any) -> Iterator[tuple[str, Thing]]:
@@ -248,6 +254,7 @@ def _things(root: Any) -> Iterator[tuple[str, Thing]]:
 
 
 def _path(path: str, key: Any) -> str:
+    """The path of a field. The table `modules` adds nothing: 2.7, not modules.2.modules.7."""
     if key == "modules":
         return path
     step = f"{key:g}" if isinstance(key, float) else str(key)
@@ -255,6 +262,8 @@ def _path(path: str, key: Any) -> str:
 
 
 def _lrn(name: str, thing: Thing) -> Found:
+    """The fields of the class, by default size 5, alpha 1e-4, beta 0.75 and k 1."""
+
     def value(key: str, default: float) -> float:
         given = thing.fields.get(key)
         return float(given) if isinstance(given, float) else default

@@ -16,7 +16,7 @@ from typing import Any
 
 from lrnorm.models.archive import Archive, entry_names
 from lrnorm.models.chain import Value, chains
-from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.found import Found, Listing, ModelFile, lrn
 from lrnorm.models.pickles import Reference, Thing, load
 from lrnorm.models.source import MIB, DamagedError, Source
 
@@ -63,6 +63,7 @@ class _Class:
 
 
 def read(source: Source) -> ModelFile:
+    """The LRNs of every class that the module and its submodules are instances of."""
     archive = Archive(source)
     files = [name for name in archive.named(".py") if "/code/" in name]
     if not files:
@@ -83,17 +84,14 @@ def read(source: Source) -> ModelFile:
             body = text[start.end() : end]
             classes[f"{module}.{start[1]}"] = _class(body, constants)
     root = load(io.BytesIO(archive.read(f"{top}/data.pkl")))
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for path, kind in _instances(root, classes):
-        operators += classes[kind].operators
+        listing.operators += classes[kind].operators
         for entry in classes[kind].found:
             simple = _LAYER in kind and len(classes[kind].found) == 1
             name = path if simple else f"{path}.{entry.name}" if path else entry.name
-            found.append(replace(entry, name=name))
-    return ModelFile(
-        str(source.path), "TorchScript archive", tuple(found), operators, searched=_SEARCHED
-    )
+            listing.lrns.append(replace(entry, name=name))
+    return listing.file(source, "TorchScript archive", searched=_SEARCHED)
 
 
 def _instances(root: Any, classes: dict[str, _Class]) -> Iterator[tuple[str, str]]:
@@ -114,6 +112,7 @@ def _instances(root: Any, classes: dict[str, _Class]) -> Iterator[tuple[str, str
 
 
 def _class(body: str, constants: list[Any]) -> _Class:
+    """A class of the source text: its submodules, and the LRNs and operators of its methods."""
     entry = _Class()
     for match in _CHILD.finditer(body):
         entry.children[match[1] or match[2] or match[4]] = match[3] or match[5]
@@ -176,6 +175,8 @@ class _Parser:
         return self.tokens[self.at]["mark"] or "" if self.at < len(self.tokens) else ""
 
     def expression(self, target: str = "", depth: int = 0) -> Any:
+        """The value of the expression that begins at the next token; calls become operators of the
+        graph."""
         if self.at >= len(self.tokens) or depth > DEEPEST:
             self.at = len(self.tokens)
             return None
@@ -205,12 +206,15 @@ class _Parser:
         return Value(name)
 
     def _call(self, target: str, kind: str, depth: int) -> Value:
+        """Put a call, whose opening bracket was read, into the graph under `target` or a name of
+        its own."""
         arguments = self._until(")", depth)
         label = target or f"call {len(self.graph)}"
         self.graph[label] = (kind, arguments)
         return Value(label)
 
     def _until(self, closing: str, depth: int) -> list[Any]:
+        """The items up to a closing bracket; of keyword arguments the values."""
         items = []
         while self.at < len(self.tokens) and self._mark() != closing:
             if self._mark() == ",":
@@ -235,6 +239,7 @@ def _constants(archive: Archive, top: str) -> list[Any]:
 
 
 def _number(archive: Archive, top: str, value: Any) -> Any:
+    """A constant as a number: a tensor without axes is the element of its storage at its offset."""
     if not isinstance(value, Thing):
         return value if isinstance(value, (int, float)) else None
     if not value.kind.endswith("_rebuild_tensor_v2") or len(value.args) < 3:

@@ -90,6 +90,7 @@ class Wire:
         raise DamagedError(f"a field has the wrong wire type {kind}")
 
     def _packed_integers(self, span: Span) -> list[int]:
+        """A repeated integer stored as one field of varints."""
         at, end = span
         numbers = []
         while at < end:
@@ -105,6 +106,7 @@ class Wire:
 
 
 def varint(data: Any, at: int, end: int) -> tuple[int, int]:
+    """(the integer, the place behind it): 7 bits a byte, the lowest first, 96 01 is 150."""
     number = shift = 0
     while at < end and shift < 70:
         byte = data[at]

@@ -16,12 +16,11 @@ import base64
 import binascii
 import math
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lrnorm.models.found import Found, ModelFile, lrn
+from lrnorm.models.found import Found, Listing, ModelFile, lrn
 from lrnorm.models.hdf5 import is_hdf5, value_of
 from lrnorm.models.source import MIB, DamagedError, Source, unpack
 
@@ -55,16 +54,16 @@ def read(source: Source) -> ModelFile:
     if stored is None:
         raise DamagedError("it has no Network")
     expression = _Tokens(_expanded(stored)).read()
-    found: list[Found] = []
-    operators: Counter[str] = Counter()
+    listing = Listing()
     for path, kind, fields in _layers(expression):
-        operators[kind] += 1
+        listing.operators[kind] += 1
         if kind == _KIND:
-            found.append(_lrn(path or kind, fields))
-    return ModelFile(str(source.path), "Wolfram net (.wlnet)", tuple(found), operators)
+            listing.lrns.append(_lrn(path or kind, fields))
+    return listing.file(source, "Wolfram net (.wlnet)")
 
 
 def _expanded(text: bytes) -> bytes:
+    """The bytes of the expression, unpacked."""
     if not text.startswith(b"1:"):
         raise DamagedError(
             "its Network is not compressed, as in files of Wolfram 11.0: there, import it and "
@@ -82,6 +81,8 @@ def _expanded(text: bytes) -> bytes:
 
 
 class _Tokens:
+    """A row of tokens, read from the front; the module says what they are."""
+
     def __init__(self, data: bytes) -> None:
         start = data.find(b"!boR")
         if start < 0:
@@ -100,6 +101,7 @@ class _Tokens:
         return self.data[self.at - size : self.at]
 
     def read(self, depth: int = 0) -> Any:
+        """The expression that begins here: a Call, number, text, or the bytes of an array."""
         if depth > DEEPEST:
             raise DamagedError(f"its Network has more than {DEEPEST} levels")
         tag = self.data[self.at : self.at + 1]
@@ -154,6 +156,7 @@ def _layers(value: Any, path: str = "") -> Iterator[tuple[str, str, dict[str, An
 
 
 def _lrn(path: str, fields: dict[str, Any]) -> Found:
+    """The Parameters of the layer, with the defaults of its page."""
     words: dict[str, Any] = dict(_WORDS)
     for name, word in _NAMES.items():
         if isinstance(fields.get(name), (int, float)):
