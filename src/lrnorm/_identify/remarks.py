@@ -42,6 +42,7 @@ def _off(y: Array, right: Any, precision: Any) -> Any:
 
 
 def _leaks(subject: Subject, spec: LRNSpec, typical: Array, tolerance: float) -> Iterator[Remark]:
+    """One nan or inf changes results whose windows do not hold it."""
     calm = subject.full(typical)
     column, channel = subject.columns // 2, subject.channels // 2
     outside = np.ones((subject.columns, subject.channels), dtype=bool)
@@ -64,6 +65,7 @@ def _leaks(subject: Subject, spec: LRNSpec, typical: Array, tolerance: float) ->
 
 
 def _overflows(subject: Subject, spec: LRNSpec) -> Iterator[Remark]:
+    """Results are wrong at sizes where the exact ones are ordinary numbers."""
     name = subject.precision.name
     far = {"float16": 4.5, "float64": 160.0}.get(name, 20.0)
     exponents = np.linspace(-far, far, 81 if subject.columns > 1 else 27)
@@ -88,6 +90,7 @@ def _overflows(subject: Subject, spec: LRNSpec) -> Iterator[Remark]:
 def _running_sum(
     subject: Subject, estimate: Estimate, spec: LRNSpec, typical: Array, tolerance: float
 ) -> Iterator[Remark]:
+    """One large channel spoils others far away: sums are updated by adding and subtracting."""
     size = float(np.median(np.abs(typical)))
     peak = min(100 * size / np.sqrt(subject.precision.eps), estimate.high / 4)
     x = typical.copy()
@@ -107,6 +110,7 @@ def _running_sum(
 
 
 def _low_precision(subject: Subject, spec: LRNSpec, max_ulp: float) -> Iterator[Remark]:
+    """The dtype of the results, or their distance from the exact ones."""
     precision = subject.precision
     if precision.name != subject.dtype:
         yield Remark("low_precision", f"{subject.dtype} inputs give {precision.name} results")
@@ -119,6 +123,7 @@ def _low_precision(subject: Subject, spec: LRNSpec, max_ulp: float) -> Iterator[
 
 
 def _ignores_bias(f: Any, spec: LRNSpec) -> Iterator[Remark]:
+    """An attribute of the callable says another bias than was measured."""
     for name in BIAS_NAMES:
         try:
             said = float(getattr(f, name, spec.bias))

@@ -24,6 +24,7 @@ _REMEMBERED = 64  # shapes of inputs that were found to fit
 
 
 def layers_by_name(kind: str, layers: Any) -> dict[Name, Any]:
+    """Name → layer, from a list (names 0, 1, …) or a mapping; refuses what cannot be called."""
     if isinstance(layers, Mapping):
         by_name = dict(layers)
         for name in by_name:

@@ -46,6 +46,7 @@ class Edited:
         raise no_layer(key, names)
 
     def _path(self, path: Any) -> Any:
+        """A path whose first name may be a number, with the name in its place, at each level."""
         first = path[0]
         if is_integer(first) and -len(self) <= first < len(self):
             first = self._name(first)
@@ -141,6 +142,7 @@ class Edited:
         return self._subset([name for name in self.layers if name not in dropped])
 
     def _chosen(self, verb: str, which: tuple[Any, ...]) -> list[Name]:
+        """The names that the arguments of `take` or `drop` choose."""
         which = _one_level(which)
         if len(which) == 2:
             return self._between(self._name(which[0]), self._name(which[1]))

@@ -150,6 +150,7 @@ def shapes(
 
 
 def _broadcast(shapes: list[Shape]) -> Shape:
+    """The shape that NumPy's rules of broadcasting give: (3, None) and (4, 1, 5) give (4, 3, 5)."""
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     sizes: list[int | None] = []

@@ -263,6 +263,8 @@ class FunctionNode(Node):
         return rules.call_function(function, values) if rules else function(*values)
 
     def _gradient(self, *values_and_grad: Any, batched: bool = False) -> Any:
+        """The gradient by the inputs: from the layer, from the framework, or from the table of
+        functions."""
         if (own := getattr(self.layer, "vjp", None)) is not None:
             return own(*values_and_grad)
         *values, grad = values_and_grad

@@ -248,6 +248,8 @@ class ModuleNode(FunctionNode):
         return self._probed[shapes]
 
     def _shape_given(self, shapes: tuple[tuple[int, ...], ...]) -> Shape | None:
+        """The shape of one output for examples of these shapes; RefusedError where the module takes
+        none."""
         like = _first_float(self.layer)
         dtype, device = (like.dtype, like.device) if like is not None else (None, None)
         error: Exception | None = None
@@ -311,6 +313,8 @@ def _first(value: Any) -> Any:
 
 
 def _in_precision(module: nn.Module, tensors: tuple[Tensor, ...], name: str | None) -> Any:
+    """The module called with its parameters, buffers and inputs converted to the dtype of that
+    name."""
     if name is None:
         return module(*tensors)
     dtype = getattr(torch, name)

@@ -97,6 +97,7 @@ class _Board:
         raise ParameterError(f"port of {self.layer(path)}", rule, value=port).at(f"edge {edge}")
 
     def _source(self, path: Path, port: Any, edge: Edge) -> Source:
+        """The value at the start of an edge. A port of the net becomes one of its inputs."""
         if not path:
             self.inputs.setdefault(port)
             return path, port
@@ -110,6 +111,7 @@ class _Board:
         return path, outputs[0] if port is None else self._known(path, port, outputs, edge)
 
     def _give(self, port: str, source: Source) -> None:
+        """Let a value be an output of the net."""
         if port in self.outputs:
             raise ParameterError(
                 f"port {port!r} of the net",
@@ -126,6 +128,7 @@ class _Board:
         self.outputs[port] = source
 
     def _feed(self, path: Path, port: Any, source: Source, edge: Edge) -> None:
+        """Let a value go into a port of a layer; without a port, into the first that is free."""
         node, taken = self.nodes[path], self.taken[path]
         most = node.most if node.inputs is None else len(node.inputs)
         ports = node.input_names(most or len(taken) + 1)
@@ -159,6 +162,7 @@ class _Board:
         return feeds
 
     def _check_count(self, path: Path, least: int, taken: Mapping[int, Source]) -> None:
+        """Refuse a layer with fewer inputs than it needs, or with a gap among them."""
         if len(taken) >= least and max(taken) < len(taken):
             return
         given = ", ".join(map(self.port, taken.values()))
