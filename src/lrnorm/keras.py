@@ -69,21 +69,19 @@ def _in_operations() -> _Normalized:
         return ops.cast(wide * ops.power(energy, -beta), x.dtype)
 
     def _window_sum(v: Any, spec: LRNSpec, axes: tuple[int, ...]) -> Any:
-        for before, after, axis in zip(*window_in(v.shape, spec, axes), strict=True):
+        window = window_in(v.shape, spec, axes).within(v.shape)
+        for before, after, axis in zip(*window, strict=True):
             v = _sum_along(v, before, after, axis)
         return v
 
     def _sum_along(v: Any, before: int, after: int, axis: int) -> Any:
-        channels = v.shape[axis]
-        last = max(channels - 1, 0)  # a wider window holds the same
-        before, after = min(before, last), min(after, last)
         sides = [(0, 0)] * len(v.shape)
         sides[axis] = (before, after)
 
         def part(of: Any, start: int, stop: int) -> Any:
             return of[(slice(None),) * axis + (slice(start, stop),)]
 
-        return window_sum(ops.pad(v, sides), channels, before + after + 1, part, operator.add)
+        return window_sum(ops.pad(v, sides), v.shape[axis], before + after + 1, part, operator.add)
 
     return y
 

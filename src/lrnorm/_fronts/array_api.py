@@ -56,11 +56,8 @@ def _window_sum(v: Numbers, shape: Any, window: Window) -> Numbers:
     """The sum over the window of each element: along one axis after the other."""
     kind = type(v)
     for before, after, axis in zip(*window, strict=True):
-        size = shape[axis]
-        last = max(size - 1, 0)  # a wider window holds the same
-        before, after = min(before, last), min(after, last)
         padded = v.along(axis).padded(before, after)
-        v = window_sum(padded, size, before + after + 1, kind.part, kind.__add__)
+        v = window_sum(padded, shape[axis], before + after + 1, kind.part, kind.__add__)
     return v
 
 
@@ -73,7 +70,7 @@ class _Terms:
         working = xp.float64 if _floating_dtypes(xp, x)[0] else xp.float32
         if working == xp.float32:
             _check_numbers(spec, x)
-        self.shape, self.window = x.shape, window_in(x.shape, spec, axis)
+        self.shape, self.window = x.shape, window_in(x.shape, spec, axis).within(x.shape)
         first = self.window.axes[0]
         self.x: Numbers = kind(xp, xp.astype(x, working, copy=False), first)
         self.other: Numbers = (
@@ -89,8 +86,7 @@ class _Terms:
         return _window_sum(v, self.shape, self.window)
 
     def over_mirrored(self, v: Numbers) -> Numbers:
-        before, after, axes = self.window
-        return _window_sum(v, self.shape, Window(after, before, axes))
+        return _window_sum(v, self.shape, self.window.mirrored())
 
     def divided(self, v: Numbers) -> Numbers:
         """v * D**-beta"""
@@ -102,6 +98,7 @@ class _Terms:
 
 
 def _check_numbers(spec: LRNSpec, x: Any) -> None:
+    """Refuse scale and bias that float32 does not hold, on a device without float64."""
     for name in ("scale", "bias"):
         number = getattr(spec, name)
         if number and not 2.0**-149 <= abs(number) < 2.0**128:
@@ -124,6 +121,7 @@ def _stays_in_range(xp: Any, spec: LRNSpec, *arrays: Any) -> bool:
 
 
 def _lies_around_one(xp: Any, v: Any) -> bool:
+    """True where every size but 0 is between 2**-60 and 2**60: no square leaves float64."""
     size = xp.abs(v)
     inside = (size < 2.0**60) & ((size > 2.0**-60) | (size == 0))
     try:

@@ -267,13 +267,16 @@ def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
     return _converted(x, working), _converted(other, working)
 
 
-def _derivative(verb: str, x: Array, other: Array, name: str, spec: LRNSpec, axis: Axis) -> Array:
+def _derivative(
+    verb: str, x: Array, other: Array, name: str, spec: LRNSpec, axis: Axis
+) -> tuple[Array, Any]:
+    """The array that a verb writes, in the type of the result, and what the core returns."""
     axes = resolve_axes(axis, x.ndim)
     source, second = _pair(x, other, name)
     result, fresh = _new_like(x, source.dtype)
-    _run(verb, source, second, result, spec=spec, axes=axes, fresh=fresh)
+    returned = _run(verb, source, second, result, spec=spec, axes=axes, fresh=fresh)
     with np.errstate(all="ignore"):
-        return result.astype(_result_dtype(x.dtype), copy=False)
+        return result.astype(_result_dtype(x.dtype), copy=False), returned
 
 
 def vjp(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) -> Array:
@@ -286,7 +289,7 @@ def vjp(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) -> Array:
     >>> lrnorm.numpy.vjp(x, g, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return _derivative("vjp", x, g, "g", spec, axis)
+    return _derivative("vjp", x, g, "g", spec, axis)[0]
 
 
 def jvp(x: Array, t: Array, spec: LRNSpec, axis: Axis = None) -> Array:
@@ -299,7 +302,7 @@ def jvp(x: Array, t: Array, spec: LRNSpec, axis: Axis = None) -> Array:
     >>> lrnorm.numpy.jvp(x, t, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return _derivative("jvp", x, t, "t", spec, axis)
+    return _derivative("jvp", x, t, "t", spec, axis)[0]
 
 
 def parameter_gradients(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) -> dict[str, float]:
@@ -321,14 +324,9 @@ def vjp_and_gradients(
     x: Array, g: Array, spec: LRNSpec, axis: Axis = None
 ) -> tuple[Array, dict[str, float]]:
     """`vjp` and `parameter_gradients`; along one axis, in one walk through memory."""
-    axes = resolve_axes(axis, x.ndim)
-    if len(axes) > 1:
+    if len(resolve_axes(axis, x.ndim)) > 1:
         return vjp(x, g, spec, axis), parameter_gradients(x, g, spec, axis)
-    source, second = _pair(x, g, "g")
-    result, fresh = _new_like(x, source.dtype)
-    totals = _run("vjp and parameters", source, second, result, spec=spec, axes=axes, fresh=fresh)
-    with np.errstate(all="ignore"):
-        dx = result.astype(_result_dtype(x.dtype), copy=False)
+    dx, totals = _derivative("vjp and parameters", x, g, "g", spec, axis)
     return dx, dict(zip(("scale", "beta", "bias"), totals, strict=True))
 
 

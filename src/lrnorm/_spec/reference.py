@@ -31,10 +31,6 @@ def _window_sum(terms: Array, window: Window) -> Array:
     return terms
 
 
-def _mirrored(window: Window) -> Window:
-    return Window(window.after, window.before, window.axes)
-
-
 def _energy(x: Array, spec: LRNSpec, window: Window) -> tuple[Array, Array]:
     sums = _window_sum(x * x, window)
     return spec.bias + spec.scale * sums, sums
@@ -58,7 +54,7 @@ def vjp(x: Any, g: Any, spec: LRNSpec, axis: Axis) -> Array:
     x, g = _array(x), _array(g)
     window = window_in(x.shape, spec, axis)
     energy, _ = _energy(x, spec, window)
-    through = _window_sum(g * x * energy ** (-spec.beta - 1), _mirrored(window))
+    through = _window_sum(g * x * energy ** (-spec.beta - 1), window.mirrored())
     dx: Array = g * energy**-spec.beta - 2 * spec.scale * spec.beta * x * through
     return dx
 

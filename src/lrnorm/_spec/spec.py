@@ -373,6 +373,17 @@ class Window(NamedTuple):
     after: tuple[int, ...]
     axes: tuple[int, ...]
 
+    def mirrored(self) -> Self:
+        """The indices whose windows hold an index: before and after exchange their places."""
+        return type(self)(self.after, self.before, self.axes)
+
+    def within(self, shape: Sequence[int]) -> Self:
+        """The window with no end longer than its axis, which gives the same sums: (19,) of
+        before in 5 channels is (4,)."""
+        last = [max(shape[axis] - 1, 0) for axis in self.axes]
+        before, after = (tuple(map(min, ends, last)) for ends in (self.before, self.after))
+        return type(self)(before, after, self.axes)
+
 
 def window_in(shape: Sequence[int], spec: LRNSpec, axis: Axis) -> Window:
     """The window of a spec in an array of that shape, along one or several axes.

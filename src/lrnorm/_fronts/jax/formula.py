@@ -44,9 +44,6 @@ class Window(spec.Window):
             a = sum_over_window(a, before, after, axis)
         return a
 
-    def mirrored(self) -> Window:
-        return Window(self.after, self.before, self.axes)
-
 
 # scale, beta and bias: floats, or arrays without axes.
 Numbers = tuple[float | Array, float | Array, float | Array]

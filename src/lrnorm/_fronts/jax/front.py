@@ -66,9 +66,7 @@ def window_of(x: Array, spec: LRNSpec, axis: Axis) -> Window:
                 way_out="Keep the other axes symbolic, and write the number of channels, for "
                 "example jax.export.symbolic_shape('b, 96, h, w').",
             )
-    before, after, axes = window_in(x.shape, spec, axis)
-    last = [max(x.shape[a] - 1, 0) for a in axes]
-    return Window(tuple(map(min, before, last)), tuple(map(min, after, last)), axes)
+    return Window(*window_in(x.shape, spec, axis)).within(x.shape)
 
 
 class Coefficients:

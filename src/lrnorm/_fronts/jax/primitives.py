@@ -99,6 +99,8 @@ def _abstract(verb: str, x: Any, *_: Any, numbers: StaticNumbers, window: Window
 
 
 def _tangent(verb: str, primals: Any, tangents: Any, **how: Any) -> tuple[Any, Any]:
+    """The derivative along the tangents: by the linear operand the verb itself, by x and the
+    numbers the formula."""
     y = bind(verb, *primals, **how)
     x, *_ = primals
     first, linear = tangents[0], tangents[1 : _arrays(verb)]
@@ -152,6 +154,7 @@ def _composed_tangent(
 
 
 def _transpose(verb: str, cotangent: Any, *operands: Any, **how: Any) -> list[Any]:
+    """The transpose in the linear operand, the second: vjp and jvp are transposes of each other."""
     x, linear, *traced = operands
     result: list[Any] = [None] * len(operands)
     if _is_zero(cotangent):
@@ -163,6 +166,7 @@ def _transpose(verb: str, cotangent: Any, *operands: Any, **how: Any) -> list[An
 
 
 def _batched(verb: str, operands: Any, dims: Any, **how: Any) -> tuple[Array, int]:
+    """The rule of vmap: a mapped axis is one more axis of pixels; mapped numbers go one by one."""
     window = how["window"]
     arrays = 1 if verb in ("forward", "along") else 2  # that have the axes of x
     at = next((d for d in dims[:arrays] if d is not None), None)

@@ -116,6 +116,8 @@ def _along(
 
 
 class _Forward(torch.autograd.Function):
+    """The forward pass: saves x, and a tensor of the numbers."""
+
     @staticmethod
     def forward(x: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
         return _without_derivative("forward", x, coefficients, window)
@@ -156,6 +158,8 @@ class _OfTwo(torch.autograd.Function):
 
 
 class _Vjp(_OfTwo):
+    """vjp(x, g); its derivatives are jvp by g, and a formula by x."""
+
     @staticmethod
     def forward(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
         return _without_derivative("vjp", x, g, coefficients, window)
@@ -174,6 +178,8 @@ class _Vjp(_OfTwo):
 
 
 class _Jvp(_OfTwo):
+    """jvp(x, t); its derivatives are vjp by t, and a formula by x."""
+
     @staticmethod
     def forward(x: Tensor, t: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
         return _without_derivative("jvp", x, t, coefficients, window)

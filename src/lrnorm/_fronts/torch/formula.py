@@ -31,9 +31,6 @@ class Window(spec.Window):
             v = _sum_along(v, before, after, axis)
         return v
 
-    def mirrored(self) -> Window:
-        return Window(self.after, self.before, self.axes)
-
 
 def _sum_along(v: Tensor, before: int, after: int, axis: int) -> Tensor:
     size = v.shape[axis]

@@ -43,6 +43,7 @@ class _Arithmetic(NamedTuple):
 def _arithmetic(
     verb: str, dtype: torch.dtype, scale: float, beta: float, bias: float, width: int
 ) -> _Arithmetic:
+    """float32 where it keeps the promised accuracy, else float64, and the range of D for it."""
     power = _CHAINS.get(beta, "any")
     # float32 has to hold scale and bias, and the promised accuracy after so many additions and a
     # power that multiplies their errors.
