@@ -62,9 +62,9 @@ def local_response_norm_vjp(x: da.Array, g: Any, **parameters: Any) -> Any:
 
         dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
 
-    over the mirrored window. `parameters` are those of `lrnorm.local_response_norm_vjp`; with
-    `parameters=True` the gradients of the numbers are Dask arrays without axes, computed from
-    chunks that hold all channels. g is a Dask array of any chunks, or an array.
+    over the mirrored window. `parameters` are those of `lrnorm.local_response_norm_vjp`, without
+    `out`; with `parameters=True` the gradients of the numbers are Dask arrays without axes, computed
+    from chunks that hold all channels. g is a Dask array of any chunks, or an array.
 
     Errors and source: as `local_response_norm`, and ShapeError where g does not fit x.
 
@@ -82,8 +82,8 @@ def local_response_norm_jvp(x: da.Array, t: Any, **parameters: Any) -> da.Array:
 
         dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
 
-    `parameters` are those of `lrnorm.local_response_norm_jvp`. Errors and source: as
-    `local_response_norm_vjp`.
+    `parameters` are those of `lrnorm.local_response_norm_jvp`, without `out`. Errors and source:
+    as `local_response_norm_vjp`.
 
     >>> import dask.array, lrnorm.dask
     >>> x, t = (dask.array.from_array(a, chunks=1) for a in ([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]))
@@ -108,6 +108,11 @@ def forward(
     x: da.Array, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out: Any = None
 ) -> Any:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
+    _refuse_out(out)
+    return _along(_edges(x, spec, axis), "forward", [x], spec, dtype=dtype, out=None)
+
+
+def _refuse_out(out: Any) -> None:
     if out is not None:
         raise OutputError(
             "out",
@@ -115,11 +120,11 @@ def forward(
             way_out="Leave it out. y.compute(), y.store(target) or y.to_zarr(path) say where the "
             "result goes.",
         )
-    return _along(_edges(x, spec, axis), "forward", [x], spec, dtype=dtype, out=None)
 
 
-def vjp(x: da.Array, g: Any, spec: LRNSpec, axis: Axis = None) -> Any:
+def vjp(x: da.Array, g: Any, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Any:
     """See `lrnorm.local_response_norm_vjp`."""
+    _refuse_out(out)
     edges = _edges(x, spec, axis)
     g = _fitted(g, x, "g")
     # The mirrored window reaches `after` back and `before` ahead; each D there has its own window.
@@ -127,8 +132,9 @@ def vjp(x: da.Array, g: Any, spec: LRNSpec, axis: Axis = None) -> Any:
     return _along(reach, "vjp", [x, g], spec)
 
 
-def jvp(x: da.Array, t: Any, spec: LRNSpec, axis: Axis = None) -> Any:
+def jvp(x: da.Array, t: Any, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Any:
     """See `lrnorm.local_response_norm_jvp`."""
+    _refuse_out(out)
     edges = _edges(x, spec, axis)
     t = _fitted(t, x, "t")
     return _along(edges, "jvp", [x, t], spec)

@@ -65,8 +65,8 @@ def local_response_norm_vjp(
 
     over the mirrored window. g is a DataArray of the dimensions of `da` in any order, with the
     same labels where both have some, or an array of its shape. `parameters` are those of
-    `lrnorm.local_response_norm_vjp`. Errors and source: as `local_response_norm`, and ShapeError
-    where g does not fit.
+    `lrnorm.local_response_norm_vjp`, without `axis` and `out`. Errors and source: as
+    `local_response_norm`, and ShapeError where g does not fit.
 
     >>> import xarray, lrnorm.xarray
     >>> x, g = (xarray.DataArray(a, dims="channel") for a in ([1.0, 2.0, 3.0], [0.0, 0.0, 1.0]))
@@ -84,7 +84,7 @@ def local_response_norm_jvp(
         dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
 
     t is as g of `local_response_norm_vjp`; `parameters` are those of
-    `lrnorm.local_response_norm_jvp`. Errors and source: as there.
+    `lrnorm.local_response_norm_jvp`, without `axis` and `out`. Errors and source: as there.
 
     >>> import xarray, lrnorm.xarray
     >>> x, t = (xarray.DataArray(a, dims="channel") for a in ([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]))
@@ -150,23 +150,31 @@ def forward(
     x: xr.DataArray, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out: Any = None
 ) -> xr.DataArray:
     """y[c] = x[c] * D[c]**-beta along `axis`; see `lrnorm.local_response_norm`."""
-    if out is not None:
-        way_out = (
-            "Leave it out, or pass the arrays: lrnorm.local_response_norm(x.data, out=y.data)."
-        )
-        raise OutputError("out", "cannot be given for a DataArray", way_out=way_out)
+    _refuse_out(out, "local_response_norm(x.data, out=y.data)")
     axis = _resolved(axis, x)
     return _labelled(x, _front(x).forward(x.data, spec, axis, dtype=dtype, out=None))
 
 
-def vjp(x: xr.DataArray, g: Any, spec: LRNSpec, axis: Axis = None) -> xr.DataArray:
+def _refuse_out(out: Any, call: str) -> None:
+    if out is not None:
+        way_out = f"Leave it out, or pass the arrays: lrnorm.{call}."
+        raise OutputError("out", "cannot be given for a DataArray", way_out=way_out)
+
+
+def vjp(
+    x: xr.DataArray, g: Any, spec: LRNSpec, axis: Axis = None, *, out: Any = None
+) -> xr.DataArray:
     """See `lrnorm.local_response_norm_vjp`."""
+    _refuse_out(out, "local_response_norm_vjp(x.data, g.data, out=dx.data)")
     axis = _resolved(axis, x)
     return _labelled(x, _front(x).vjp(x.data, _fitted(g, x, "g"), spec, axis))
 
 
-def jvp(x: xr.DataArray, t: Any, spec: LRNSpec, axis: Axis = None) -> xr.DataArray:
+def jvp(
+    x: xr.DataArray, t: Any, spec: LRNSpec, axis: Axis = None, *, out: Any = None
+) -> xr.DataArray:
     """See `lrnorm.local_response_norm_jvp`."""
+    _refuse_out(out, "local_response_norm_jvp(x.data, t.data, out=dy.data)")
     axis = _resolved(axis, x)
     return _labelled(x, _front(x).jvp(x.data, _fitted(t, x, "t"), spec, axis))
 

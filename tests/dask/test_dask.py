@@ -179,6 +179,8 @@ def test_sizes_unknown_along_the_channels_are_refused(x):
     ("call", "kind", "message"),
     [
         (lambda x: lrnorm.local_response_norm(x, out=x), ValueError, "out cannot be given for a D"),
+        (lambda x: lrnorm.local_response_norm_vjp(x, x, out=x), ValueError, "out cannot be given"),
+        (lambda x: lrnorm.dask.local_response_norm_jvp(x, x, out=x), ValueError, "out cannot be "),
         (lambda x: lrnorm.local_response_norm(x, size=5), TypeError, "size is a width in PyTorch"),
         (lambda x: lrnorm.local_response_norm(x, axis=4), ValueError, "axis must lie in -4 … 3"),
         (lambda x: lrnorm.local_response_norm(x[0, 0]), ValueError, "got an array of rank 2"),

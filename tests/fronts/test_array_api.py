@@ -126,6 +126,35 @@ def test_out_is_written_and_returned() -> None:
         assert np.array_equal(numpy_of(got), right)
 
 
+@pytest.mark.parametrize("verb", [vjp, lrnorm.local_response_norm_jvp], ids=["vjp", "jvp"])
+def test_derivatives_write_into_out(verb: Any) -> None:
+    values, other = sample(5, 3), sample(5, 3)[::-1].copy()
+    right = numpy_of(verb(strict(values.copy()), strict(other.copy()), axis=0))
+    for out in range(
+        3
+    ):  # a new one, x itself, and the second array: the result is complete by then
+        arrays = [strict(values.copy()), strict(other.copy()), strict(np.zeros((5, 3)))]
+        assert verb(*arrays[:2], axis=0, out=arrays[out]) is arrays[out]
+        assert np.array_equal(numpy_of(arrays[out]), right)
+    with refusal(OutputError, "out must have the shape of x, (5, 3), got (4,)."):
+        verb(*arrays[:2], axis=0, out=strict(np.ones(4)))
+    with refusal(OutputError, "out must have the dtype of the result, array_api_strict.float64"):
+        verb(*arrays[:2], axis=0, out=strict(np.ones((5, 3), np.float32)))
+    with refusal(KindError, "out must be an array of array_api_strict, as x is, got numpy."):
+        verb(*arrays[:2], axis=0, out=np.ones((5, 3)))
+
+
+def test_parameter_gradients_with_out_are_those_of_x_before() -> None:
+    x, g = strict(sample(5, 3)), strict(sample(5, 3)[::-1].copy())
+    dx, expected = vjp(x, g, axis=0, parameters=True)
+    result, gradients = vjp(x, g, axis=0, parameters=True, out=x)
+    assert result is x
+    assert xp.all(x == dx)
+    assert {name: float(v) for name, v in gradients.items()} == {
+        name: float(v) for name, v in expected.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("out", "kind", "text"),
     [

@@ -114,6 +114,16 @@ expected = lrnorm.local_response_norm(x, axis=0)
 y = x.copy()
 assert lrnorm.local_response_norm(y, axis=0, out=y) is y
 np.testing.assert_array_equal(y, expected)
+g = np.cos(x)
+for verb in (lrnorm.local_response_norm_vjp, lrnorm.local_response_norm_jvp):
+    for axis in (0, (0, 1)):
+        y, expected = x.copy(), verb(x, g, axis=axis)
+        assert verb(y, g, axis=axis, out=y) is y
+        np.testing.assert_array_equal(y, expected)
+y = x.copy()
+expected = lrnorm.local_response_norm_vjp(x, g, axis=0, parameters=True)
+assert lrnorm.local_response_norm_vjp(y, g, axis=0, parameters=True, out=y)[1] == expected[1]
+np.testing.assert_array_equal(y, expected[0])
 step = 1e-6
 _, by = lrnorm.local_response_norm_vjp(x, np.ones_like(x), axis=0, parameters=True)
 for name, value in dict(alpha=1.0, beta=0.5, bias=1.0).items():

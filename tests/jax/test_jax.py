@@ -322,6 +322,10 @@ def test_refusals(verb: str) -> None:
 
 def test_refusals_of_outputs() -> None:
     x = jnp.ones((2, 5, 3, 3))
+    for module in (lrnorm, lrnorm.jax):
+        for verb in (module.local_response_norm_vjp, module.local_response_norm_jvp):
+            with refusal(KindError, "out cannot be given for JAX arrays, which never change."):
+                verb(x, x, out=x)
     for function in (ours, lrnorm.local_response_norm):
         with refusal(KindError, "out cannot be given for JAX arrays, which never change."):
             function(x, out=x)

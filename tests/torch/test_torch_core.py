@@ -141,6 +141,75 @@ def test_out_is_refused_where_a_gradient_is_recorded() -> None:
         assert same_bits(forward(x, out=torch.empty_like(x)), forward(x))
 
 
+VERBS = {
+    "forward": lambda x, **words: forward(x, spec=SPEC, **words),
+    "vjp": lambda x, **words: vjp(x, sample(x.shape, x.dtype, 1), spec=SPEC, **words),
+    "jvp": lambda x, **words: jvp(x, sample(x.shape, x.dtype, 1), spec=SPEC, **words),
+}
+
+
+@every_dtype
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "strided", "lazily negated"])
+def test_every_verb_writes_into_out(verb: Any, kind: Any, layout: str) -> None:
+    x = sample(dtype=kind)
+    x[:, ::3] *= torch.finfo(kind).max / 8  # computed again after its neighbours
+    expected = verb(x)
+    out = LAYOUTS[layout](torch.zeros_like(x))
+    assert verb(x, out=out) is out
+    assert same_bits(out.contiguous(), expected)
+    x = LAYOUTS[layout](x)
+    for same in (x, x[:]):
+        before = x.clone()
+        assert verb(x, out=same) is same
+        assert same_bits(x.contiguous(), expected)
+        x.copy_(before)
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_out_may_be_a_view_of_negated_values(verb: Any) -> None:
+    x = sample(dtype=torch.float32)
+    out = torch.zeros(SHAPE, dtype=torch.complex64).conj().imag
+    assert out.is_neg()
+    assert verb(x, out=out) is out
+    assert same_bits(out, verb(x))
+
+
+@pytest.mark.parametrize(("verb", "name"), [(vjp, "g"), (jvp, "t")], ids=["vjp", "jvp"])
+def test_out_of_a_derivative(verb: Any, name: str) -> None:
+    x, other = sample(), sample(seed=1)
+    expected = verb(x, other, spec=SPEC)
+    assert same_bits(
+        verb(x, other.float().double(), spec=SPEC, out=torch.empty_like(x)),
+        verb(x, other.float(), spec=SPEC),
+    )
+    assert same_bits(verb(x, x, spec=SPEC), verb(same := x.clone(), same, spec=SPEC, out=same))
+    overlaps = f"out overlaps {name}, so elements would be overwritten before they are read. Pass"
+    before = other.clone()
+    with refusal(OutputError, overlaps):
+        verb(x, other, spec=SPEC, out=other)
+    with refusal(OutputError, overlaps):
+        verb(x[1:], other[1:], spec=SPEC, out=other[:2])
+    assert same_bits(other, before)
+    with refusal(OutputError, "must have the dtype of the result, torch.float64, got torch.float"):
+        verb(x, other, spec=SPEC, out=x.float())
+    with refusal(KindError, "out must be a torch.Tensor, got numpy.ndarray."):
+        verb(x, other, spec=SPEC, out=np.empty(SHAPE))
+    with refusal(OutputError, "out cannot be given where a gradient is recorded."):
+        verb(x, other.requires_grad_(), spec=SPEC, out=torch.empty_like(x))
+    with torch.no_grad():
+        assert same_bits(verb(x, other, spec=SPEC, out=x), expected)
+
+
+def test_parameter_gradients_with_out_are_those_of_x_before() -> None:
+    x, g = sample(), sample(seed=1)
+    dx, expected = vjp(x, g, spec=SPEC, parameters=True)
+    result, gradients = vjp(x, g, spec=SPEC, parameters=True, out=x)
+    assert result is x
+    assert same_bits(x, dx)
+    assert gradients == expected
+
+
 @every_dtype
 def test_derivatives_of_the_core_function(kind: Any, spec: LRNSpec) -> None:
     x, other = sample(dtype=kind), sample(dtype=kind, seed=1)

@@ -139,6 +139,16 @@ def test_of_a_dataset_each_variable(x):
             "out cannot be given for a DataArray",
         ),
         (
+            lambda x: lrnorm.local_response_norm_vjp(x, x, out=x),
+            lrnorm.OutputError,
+            r"out cannot be given for a DataArray\. .*_vjp\(x\.data, g\.data, out=dx\.data\)",
+        ),
+        (
+            lambda x: lrnorm.xarray.local_response_norm_jvp(x, x, out=x),
+            lrnorm.OutputError,
+            r"out cannot be given for a DataArray\. .*_jvp\(x\.data, t\.data, out=dy\.data\)",
+        ),
+        (
             lambda x: lrnorm.local_response_norm(x * 1j),
             lrnorm.KindError,
             "got complex128. Normalize the real",

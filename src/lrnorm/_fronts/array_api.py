@@ -182,30 +182,43 @@ def forward(x: Any, spec: LRNSpec, axis: Axis = None, *, dtype: Any = None, out:
     x = _floating(xp, source := x)
     result = x.dtype if dtype is None else _requested(xp, x, dtype)
     if out is not None:
-        _check_is_of(xp, out, "out")
-        check_shape(source, out, "out")
-        check_device(source, out, "out")
-        check_out_dtype(out, result)
+        _check_out(out, source, result)
     terms = _Terms(spec, axis, x)
-    y = xp.astype(terms.divided(terms.x).plain(), result, copy=False)
+    return _written(xp.astype(terms.divided(terms.x).plain(), result, copy=False), out)
+
+
+def _check_out(out: Any, x: Any, result: Any) -> None:
+    _check_is_of(_namespace(x), out, "out")
+    check_shape(x, out, "out")
+    check_device(x, out, "out")
+    check_out_dtype(out, result)
+
+
+def _written(y: Any, out: Any) -> Any:
+    """y, or `out` with the values of y."""
     if out is None:
         return y
     try:
         out[...] = y
     except (TypeError, ValueError) as error:
-        got = f"an array of {xp.__name__} that is not: {error}"
+        got = f"an array of {_namespace(y).__name__} that is not: {error}"
         way_out = "Leave it out for a new array."
         raise OutputError("out", "must be writable", got=got, way_out=way_out) from error
     return out
 
 
-def _terms_of_two(x: Any, other: Any, name: str, spec: LRNSpec, axis: Axis) -> _Terms:
+def _terms_of_two(
+    x: Any, other: Any, name: str, spec: LRNSpec, axis: Axis, out: Any = None
+) -> _Terms:
     xp = _namespace(x)
     resolve_axes(axis, x.ndim)  # before anything else is said of x
     _check_is_of(xp, other, name)
     check_shape(x, other, name)
     check_device(x, other, name)
-    return _Terms(spec, axis, _floating(xp, x), _floating(xp, other, name))
+    floats = _floating(xp, x), _floating(xp, other, name)
+    if out is not None:
+        _check_out(out, x, floats[0].dtype)
+    return _Terms(spec, axis, *floats)
 
 
 def _as(x: Any, result: Numbers) -> Any:
@@ -214,23 +227,23 @@ def _as(x: Any, result: Numbers) -> Any:
 
 
 @np.errstate(all="ignore")
-def vjp(x: Any, g: Any, spec: LRNSpec, axis: Axis = None) -> Any:
+def vjp(x: Any, g: Any, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Any:
     """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
     mirrored window; see `lrnorm.local_response_norm_vjp`."""
-    terms = _terms_of_two(x, g, "g", spec, axis)
+    terms = _terms_of_two(x, g, "g", spec, axis, out)
     direct = terms.divided(terms.other)
     through = terms.over_mirrored(direct * (terms.x / terms.energy))
-    return _as(x, direct + terms.steepened(terms.x) * through)
+    return _written(_as(x, direct + terms.steepened(terms.x) * through), out)
 
 
 @np.errstate(all="ignore")
-def jvp(x: Any, t: Any, spec: LRNSpec, axis: Axis = None) -> Any:
+def jvp(x: Any, t: Any, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Any:
     """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
     `lrnorm.local_response_norm_jvp`."""
-    terms = _terms_of_two(x, t, "t", spec, axis)
+    terms = _terms_of_two(x, t, "t", spec, axis, out)
     along = terms.over_window(terms.x * terms.other)
     change = terms.steepened(terms.divided(terms.x)) * (along / terms.energy)
-    return _as(x, terms.divided(terms.other) + change)
+    return _written(_as(x, terms.divided(terms.other) + change), out)
 
 
 @np.errstate(all="ignore")

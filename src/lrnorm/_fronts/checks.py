@@ -5,10 +5,10 @@ Each rule and its text stand here once; a front adds the words of its own librar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lrnorm._fronts.memory import has_own_places
+from lrnorm._fronts.memory import Sharing, has_own_places
 from lrnorm._spec.errors import KindError, OutputError, ShapeError
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -69,8 +69,16 @@ def check_out_dtype(out: Any, dtype: Any, way_out: str = "") -> None:
         raise OutputError("out", rule, value=found, got=str(found), way_out=way_out)
 
 
-def check_places(out: Any, strides: tuple[int, ...], item: int, overlaps: bool, noun: str) -> None:
-    """Every element of `out` has memory of its own, and x has none of it."""
+def check_places(
+    out: Any,
+    strides: tuple[int, ...],
+    item: int,
+    inputs: Mapping[str, Any],
+    sharing: Callable[[Any, Any], Sharing],
+    noun: str,
+) -> None:
+    """Every element of `out` has memory of its own, and of the inputs it has none, unless it is x
+    itself. `inputs` begin with x; one of the others may be x too."""
     if not has_own_places(strides, out.shape, item):
         shared = "a broadcast array" if noun == "array" else "an expanded tensor"
         raise OutputError(
@@ -80,10 +88,17 @@ def check_places(out: Any, strides: tuple[int, ...], item: int, overlaps: bool, 
             got=f"{shared} or a view that overlaps itself, with strides {strides}",
             way_out=f"Leave it out for a new {noun}.",
         )
-    if overlaps:
+    new, in_place = f"a new {noun} with memory of its own.", False
+    for name, a in inputs.items():
+        how = Sharing.SAME if out is a else sharing(out, a)
+        if name == "x":
+            in_place = how is Sharing.SAME
+        if how is Sharing.NONE or (how is Sharing.SAME and in_place):
+            continue
+        # out=x would not help beside another input, which may overlap x as well.
+        itself, either = (" without being x itself", "out=x, or ") if name == "x" else ("", "")
         raise OutputError(
             "out",
-            "overlaps x without being x itself, so elements would be overwritten before they are "
-            "read",
-            way_out=f"Pass out=x, or a new {noun} with memory of its own.",
+            f"overlaps {name}{itself}, so elements would be overwritten before they are read",
+            way_out=f"Pass {either}{new}",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,23 @@ def has_own_places(strides: Iterable[int], shape: Iterable[int], item: int = 1) 
     return True
 
 
-def overlap(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    """True where two arrays share memory, except for arrays that lie in the same places."""
+class Sharing(Enum):
+    """How two arrays share memory."""
+
+    NONE = "no element of both"
+    SAME = "element by element, as views of the same elements do"
+    OVERLAP = "in any other way"
+
+
+def sharing(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> Sharing:
+    """How two NumPy arrays share memory."""
 
     def places(v: np.ndarray[Any, Any]) -> tuple[Any, ...]:
         strides = [stride for stride, size in zip(v.strides, v.shape, strict=True) if size > 1]
         return v.__array_interface__["data"][0], strides, v.dtype
 
-    return np.may_share_memory(a, b) and places(a) != places(b) and np.shares_memory(a, b)
+    if not np.may_share_memory(a, b):
+        return Sharing.NONE
+    if places(a) == places(b):
+        return Sharing.SAME
+    return Sharing.OVERLAP if np.shares_memory(a, b) else Sharing.NONE

@@ -7,7 +7,7 @@ It takes an LRNSpec, never separate numbers; `lrnorm.local_response_norm` reads 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from lrnorm._fronts.checks import (
     wrong_request,
 )
 from lrnorm._fronts.core import core as _core
-from lrnorm._fronts.memory import LARGE, overlap
+from lrnorm._fronts.memory import LARGE, sharing
 from lrnorm._spec.errors import KindError, OutputError
 from lrnorm._spec.spec import Axis, LRNSpec, resolve_axes, window_in
 
@@ -157,20 +157,22 @@ def _is_plain(out: Any, x: Array) -> bool:
     return out.flags.writeable and out.flags.forc
 
 
-def _check_out(out: Any, x: Array, dtype: np.dtype[Any]) -> None:
+def _check_out(
+    out: Any, dtype: np.dtype[Any], inputs: Mapping[str, Array], *, takes_dtype: bool
+) -> None:
+    """`out` can take a result of `dtype` for `inputs`, which begin with x."""
     new = "Leave it out for a new array."
     if type(out) is not np.ndarray and type(out) is not np.memmap:
         raise wrong_kind("out", "must be a NumPy array", out, new)
-    check_shape(x, out, "out")
+    check_shape(inputs["x"], out, "out")
     native = _native(out.dtype)
-    if native is None:
+    if native is None or (native != dtype and not takes_dtype):
         check_out_dtype(out, dtype)
     elif native != dtype:
         check_out_dtype(out, dtype, f"Pass dtype={out.dtype.name!r} for a result of that type.")
     if not out.flags.writeable:
         raise OutputError("out", "must be writable", got="a read-only array", way_out=new)
-    shared = out is not x and overlap(out, x)
-    check_places(out, out.strides, out.itemsize, shared, "array")
+    check_places(out, out.strides, out.itemsize, inputs, sharing, "array")
 
 
 def forward(
@@ -199,7 +201,7 @@ def forward(
     natural = _result_dtype(x.dtype)
     result = natural if dtype is None else _requested_dtype(dtype)
     if out is not None:
-        _check_out(out, x, result)
+        _check_out(out, result, {"x": x}, takes_dtype=True)
     working = _wider(natural, result)
     x = np.asarray(x)
     source = _converted(x, working)
@@ -268,18 +270,40 @@ def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
 
 
 def _derivative(
-    verb: str, x: Array, other: Array, name: str, spec: LRNSpec, axis: Axis
+    verb: str, x: Array, other: Array, name: str, spec: LRNSpec, axis: Axis, out: Any
 ) -> tuple[Array, Any]:
-    """The array that a verb writes, in the type of the result, and what the core returns."""
+    """The derivative, and what the core returned: the totals of "vjp and parameters"."""
     axes = resolve_axes(axis, x.ndim)
     source, second = _pair(x, other, name)
-    result, fresh = _new_like(x, source.dtype)
-    returned = _run(verb, source, second, result, spec=spec, axes=axes, fresh=fresh)
+    result = _result_dtype(x.dtype)
+    if out is not None:
+        _check_out(out, result, {"x": x, name: other}, takes_dtype=False)
+    if out is not None and _takes_from_core(out, verb, source, second):
+        y, fresh = out, False
+    else:
+        y, fresh = _new_like(x, source.dtype)
+    done = _run(verb, source, second, y, spec=spec, axes=axes, fresh=fresh)
     with np.errstate(all="ignore"):
-        return result.astype(_result_dtype(x.dtype), copy=False), returned
+        if out is None:
+            return y.astype(result, copy=False), done
+        if y is not out:
+            out[...] = y
+    return out, done
 
 
-def vjp(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) -> Array:
+def _takes_from_core(out: Array, verb: str, source: Array, second: Array) -> bool:
+    """True where the core can write a derivative straight into `out`, which has been checked. The
+    backward pass reads x again for elements beyond the trusted range, so it needs a place of its
+    own; the other verbs keep what they overwrite, if they are told that x is the output."""
+    if out.dtype != source.dtype or not _readable(out):
+        return False
+    at, start, other = (a.__array_interface__["data"][0] for a in (out, source, second))
+    if at == start:
+        return verb == "jvp"
+    return bool(at != other)
+
+
+def vjp(x: Array, g: Array, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Array:
     """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
     mirrored window; see `lrnorm.local_response_norm_vjp`.
 
@@ -289,10 +313,10 @@ def vjp(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) -> Array:
     >>> lrnorm.numpy.vjp(x, g, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return _derivative("vjp", x, g, "g", spec, axis)[0]
+    return _derivative("vjp", x, g, "g", spec, axis, out)[0]
 
 
-def jvp(x: Array, t: Array, spec: LRNSpec, axis: Axis = None) -> Array:
+def jvp(x: Array, t: Array, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Array:
     """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
     `lrnorm.local_response_norm_jvp`.
 
@@ -302,7 +326,7 @@ def jvp(x: Array, t: Array, spec: LRNSpec, axis: Axis = None) -> Array:
     >>> lrnorm.numpy.jvp(x, t, lrnorm.LRNSpec(0.2, 0.5, 1.0, 2, 2), axis=0).round(4)
     array([-0.081, -0.162,  0.27 ])
     """
-    return _derivative("jvp", x, t, "t", spec, axis)[0]
+    return _derivative("jvp", x, t, "t", spec, axis, out)[0]
 
 
 def parameter_gradients(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) -> dict[str, float]:
@@ -321,12 +345,13 @@ def parameter_gradients(x: Array, g: Array, spec: LRNSpec, axis: Axis = None) ->
 
 
 def vjp_and_gradients(
-    x: Array, g: Array, spec: LRNSpec, axis: Axis = None
+    x: Array, g: Array, spec: LRNSpec, axis: Axis = None, *, out: Any = None
 ) -> tuple[Array, dict[str, float]]:
     """`vjp` and `parameter_gradients`; along one axis, in one walk through memory."""
     if len(resolve_axes(axis, x.ndim)) > 1:
-        return vjp(x, g, spec, axis), parameter_gradients(x, g, spec, axis)
-    dx, totals = _derivative("vjp and parameters", x, g, "g", spec, axis)
+        gradients = parameter_gradients(x, g, spec, axis)  # first: out may be x
+        return vjp(x, g, spec, axis, out=out), gradients
+    dx, totals = _derivative("vjp and parameters", x, g, "g", spec, axis, out)
     return dx, dict(zip(("scale", "beta", "bias"), totals, strict=True))
 
 

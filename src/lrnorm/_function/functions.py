@@ -104,6 +104,7 @@ def local_response_norm_vjp(
     spec: LRNSpec | None = None,
     axis: Axis = None,
     parameters: bool = False,
+    out: Any = None,
     **foreign: Any,
 ) -> Any:
     """The gradient: what a small change of x does to sum(g * y), y = local_response_norm(x, …).
@@ -114,7 +115,8 @@ def local_response_norm_vjp(
 
     `g` has the shape of x. The result has the kind and dtype of x. `parameters=True` returns
     (dx, gradients), a dict of floats for alpha, beta and bias; for scale, beta and bias where
-    `spec` was given. Other arguments and errors are those of `local_response_norm`.
+    `spec` was given. `out` takes dx; it may be x itself, and must not overlap g. Other arguments
+    and errors are those of `local_response_norm`.
 
     dx is within 8 units in the last place of the sum of the magnitudes of its terms.
 
@@ -124,6 +126,12 @@ def local_response_norm_vjp(
     >>> dx = lrnorm.local_response_norm_vjp([1.0, 2.0, 3.0], [0.0, 0.0, 1.0], axis=0)
     >>> [round(value, 4) for value in dx]
     [-0.081, -0.162, 0.27]
+    >>> import numpy as np
+    >>> x, g = np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, 1.0])
+    >>> lrnorm.local_response_norm_vjp(x, g, axis=0, out=x) is x
+    True
+    >>> x.round(4)
+    array([-0.081, -0.162,  0.27 ])
     """
     function = "local_response_norm_vjp"
     by_scale = spec is not None
@@ -131,11 +139,11 @@ def local_response_norm_vjp(
     front, x, g = _pair(x, g, "g")
     compute: Front = front or lrnorm.numpy
     if parameters and compute is lrnorm.numpy:
-        dx, gradients = lrnorm.numpy.vjp_and_gradients(x, g, spec, axis)
-    else:
-        dx = compute.vjp(x, g, spec, axis)
+        dx, gradients = lrnorm.numpy.vjp_and_gradients(x, g, spec, axis, out=out)
+    else:  # the gradients first: out may be x
         gradients = compute.parameter_gradients(x, g, spec, axis) if parameters else {}
-    result = dx if front else dx.tolist()
+        dx = compute.vjp(x, g, spec, axis, out=out)
+    result = dx if front or out is not None else dx.tolist()
     if not parameters:
         return result
     return result, gradients if by_scale else by_keywords(gradients, spec)
@@ -151,6 +159,7 @@ def local_response_norm_jvp(
     channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | None = None,
     axis: Axis = None,
+    out: Any = None,
     **foreign: Any,
 ) -> Any:
     """The directional derivative of y = local_response_norm(x, …) at x along t.
@@ -158,7 +167,8 @@ def local_response_norm_jvp(
         dy[c] = t[c] D[c]**-beta - 2 s beta x[c] D[c]**(-beta-1) sum(x[j] t[j])
 
     with s = alpha/(before + after + 1) and j over the window of c. `t` has the shape of x; the
-    result has the kind and dtype of x. Arguments and errors are those of `local_response_norm`.
+    result has the kind and dtype of x. `out` takes dy; it may be x itself, and must not overlap t.
+    Other arguments and errors are those of `local_response_norm`.
 
     dy is within 8 units in the last place of the sum of the magnitudes of its terms.
 
@@ -172,8 +182,8 @@ def local_response_norm_jvp(
     function = "local_response_norm_jvp"
     spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign, axis)
     front, x, t = _pair(x, t, "t")
-    dy = (front or lrnorm.numpy).jvp(x, t, spec, axis)
-    return dy if front else dy.tolist()
+    dy = (front or lrnorm.numpy).jvp(x, t, spec, axis, out=out)
+    return dy if front or out is not None else dy.tolist()
 
 
 def _pair(x: Any, other: Any, name: str) -> tuple[Front | None, Any, Any]:

@@ -25,8 +25,8 @@ RADIUS = _Radius(2)
 # The keywords of each function beside the four numbers, spec and axis.
 _OTHERS = {
     "local_response_norm": ("dtype", "out"),
-    "local_response_norm_vjp": ("parameters",),
-    "local_response_norm_jvp": (),
+    "local_response_norm_vjp": ("parameters", "out"),
+    "local_response_norm_jvp": ("out",),
 }
 
 

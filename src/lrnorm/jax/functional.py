@@ -87,6 +87,7 @@ def local_response_norm_vjp(
     spec: LRNSpec | None = None,
     axis: Axis = None,
     parameters: bool = False,
+    out: None = None,
     **foreign: Any,
 ) -> Any:
     """`lrnorm.local_response_norm_vjp` for JAX arrays and tracers: the gradient of sum(g * y).
@@ -106,6 +107,7 @@ def local_response_norm_vjp(
     >>> lrnorm.jax.local_response_norm_vjp(x, g, axis=0).round(3)
     Array([-0.081, -0.162,  0.27 ], dtype=float32)
     """
+    front.refuse_out(out)
     numbers = (alpha, beta, bias)
     by_scale = spec is not None
     coefficients, spec = _read(
@@ -130,6 +132,7 @@ def local_response_norm_jvp(
     channel_window_size: WindowSize = RADIUS,
     spec: LRNSpec | None = None,
     axis: Axis = None,
+    out: None = None,
     **foreign: Any,
 ) -> Array:
     """`lrnorm.local_response_norm_jvp` for JAX arrays and tracers: the derivative of y along t.
@@ -146,6 +149,7 @@ def local_response_norm_jvp(
     >>> [f"{v:.3f}" for v in lrnorm.jax.local_response_norm_jvp(x, jnp.ones(3), axis=0)]
     ['0.351', '0.189', '0.027']
     """
+    front.refuse_out(out)
     numbers = (alpha, beta, bias)
     coefficients, spec = _read(
         "local_response_norm_jvp", numbers, channel_window_size, spec, axis, foreign

@@ -128,15 +128,17 @@ def refuse_out(out: Any) -> None:
         )
 
 
-def vjp(x: Array, g: Any, spec: LRNSpec, axis: Axis = None) -> Array:
+def vjp(x: Array, g: Any, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Array:
     """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
     mirrored window; see `lrnorm.local_response_norm_vjp`."""
+    refuse_out(out)
     return derivative("vjp", x, g, Coefficients.of(spec), spec, axis)
 
 
-def jvp(x: Array, t: Any, spec: LRNSpec, axis: Axis = None) -> Array:
+def jvp(x: Array, t: Any, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Array:
     """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
     `lrnorm.local_response_norm_jvp`."""
+    refuse_out(out)
     return derivative("jvp", x, t, Coefficients.of(spec), spec, axis)
 
 

@@ -64,11 +64,15 @@ def _in_core(verb: str) -> Callable[..., Tensor]:
     return in_core
 
 
-def forward_into(x: Tensor, out: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
-    """`forward` on the CPU into `out`, which may be x itself."""
+def compute_into(out: Tensor, verb: str, *arguments: Any) -> Tensor:
+    """The verb on the CPU into `out`, which may be x itself."""
+    *tensors, coefficients, window = arguments
     how = False, torch.get_num_threads()
-    if not _called("forward", array(x), array(out), coefficients, window, how):
-        return out.copy_(on_device("forward", x, coefficients, window))
+    # The backward pass reads x again for elements beyond the trusted range. A tensor of negated
+    # values has no array that could be written to.
+    ready = not out.is_neg() and (verb != "vjp" or out.data_ptr() != tensors[0].data_ptr())
+    if not ready or not _called(verb, *map(array, (*tensors, out)), coefficients, window, how):
+        return out.copy_(on_device(verb, *arguments))
     return out
 
 

@@ -8,7 +8,7 @@ with PyTorch's own parameter names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from lrnorm._fronts.checks import (
     wrong_kind,
     wrong_request,
 )
-from lrnorm._fronts.memory import overlap
+from lrnorm._fronts.memory import Sharing, sharing
 from lrnorm._fronts.torch import autograd, cpu
 from lrnorm._fronts.torch.formula import Window
 from lrnorm._spec.errors import KindError, OutputError
@@ -68,30 +68,31 @@ def _requested(dtype: Any) -> torch.dtype:
     return wanted  # type: ignore[no-any-return]
 
 
-def _check_out(out: Any, x: Tensor, dtype: torch.dtype) -> None:
+def _check_out(out: Any, dtype: torch.dtype, inputs: Mapping[str, Tensor]) -> None:
+    """`out` can take a result of `dtype` for `inputs`, which begin with x."""
+    x = inputs["x"]
     if not isinstance(out, Tensor):
         new = "Leave it out for a new tensor."
         raise wrong_kind("out", "must be a torch.Tensor", out, new)
     check_shape(x, out, "out")
     check_device(x, out, "out")
     check_out_dtype(out, dtype)
-    if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (*inputs.values(), out)):
         raise OutputError(
             "out",
             "cannot be given where a gradient is recorded",
             way_out="Leave it out, or compute under torch.no_grad().",
         )
-    shared = out is not x and _overlap(out, x)
-    check_places(out, out.stride(), 1, shared, "tensor")
+    check_places(out, out.stride(), 1, inputs, _sharing, "tensor")
 
 
-def _overlap(out: Tensor, x: Tensor) -> bool:
-    """True where they share memory, except for tensors that lie in the same places; on devices
-    other than the CPU, true where the stretches of memory that they span meet."""
+def _sharing(out: Tensor, x: Tensor) -> Sharing:
+    """How they share memory; on devices other than the CPU, tensors overlap where the stretches of
+    memory that they span meet."""
     if not out.numel() or out.is_meta:
-        return False
+        return Sharing.NONE
     if out.is_cpu:
-        return overlap(cpu.array(out), cpu.array(x))
+        return sharing(cpu.array(out), cpu.array(x))
 
     def steps(t: Tensor) -> list[tuple[int, int]]:
         return [(s, n) for s, n in zip(t.stride(), t.shape, strict=True) if n > 1]
@@ -99,8 +100,10 @@ def _overlap(out: Tensor, x: Tensor) -> bool:
     def end(t: Tensor) -> int:
         return t.data_ptr() + t.element_size() * (1 + sum(s * (n - 1) for s, n in steps(t)))
 
-    same = (out.data_ptr(), steps(out), out.dtype) == (x.data_ptr(), steps(x), x.dtype)
-    return not same and out.data_ptr() < end(x) and x.data_ptr() < end(out)
+    if (out.data_ptr(), steps(out), out.dtype) == (x.data_ptr(), steps(x), x.dtype):
+        return Sharing.SAME
+    meet = out.data_ptr() < end(x) and x.data_ptr() < end(out)
+    return Sharing.OVERLAP if meet else Sharing.NONE
 
 
 def numbers_and_window(x: Tensor, spec: LRNSpec, axis: Axis) -> tuple[Any, Window]:
@@ -121,9 +124,9 @@ def forward(
         # An exporter that traces would write a Cast for each `to`, also one that changes nothing.
         y = autograd.forward(x if x.dtype == working else x.to(working), numbers, window)
         return y if y.dtype == result else y.to(result)
-    _check_out(out, x, result)
+    _check_out(out, result, {"x": x})
     if type(out) is Tensor and out.is_cpu and working == result == x.dtype:
-        return cpu.forward_into(x, out, numbers, window)
+        return cpu.compute_into(out, "forward", x, numbers, window)
     return out.copy_(autograd.forward(x.to(working), numbers, window))  # type: ignore[no-any-return]
 
 
@@ -137,20 +140,31 @@ def _pair(x: Tensor, other: Any, name: str) -> tuple[Tensor, Tensor]:
     return x.to(working), other.to(working)
 
 
-def vjp(x: Tensor, g: Tensor, spec: LRNSpec, axis: Axis = None) -> Tensor:
+def _derivative(
+    verb: str, x: Tensor, other: Any, name: str, spec: LRNSpec, axis: Axis, out: Any
+) -> Tensor:
+    pair, result = _pair(x, other, name), _natural(x)
+    numbers, window = numbers_and_window(x, spec, axis)
+    if out is None:
+        y: Tensor = getattr(autograd, verb)(*pair, numbers, window)
+        return y.to(result)
+    _check_out(out, result, {"x": x, name: other})
+    as_they_are = pair[0] is x and pair[1] is other and x.dtype == result
+    if as_they_are and all(type(t) is Tensor and t.is_cpu for t in (*pair, out)):
+        return cpu.compute_into(out, verb, *pair, numbers, window)
+    return out.copy_(getattr(autograd, verb)(*pair, numbers, window))  # type: ignore[no-any-return]
+
+
+def vjp(x: Tensor, g: Tensor, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Tensor:
     """dx[c] = g[c] D[c]**-beta - 2 scale beta x[c] sum(g[m] x[m] D[m]**(-beta-1)), m over the
     mirrored window; see `lrnorm.local_response_norm_vjp`. Differentiable by x and g."""
-    pair = _pair(x, g, "g")
-    numbers, window = numbers_and_window(x, spec, axis)
-    return autograd.vjp(*pair, numbers, window).to(_natural(x))
+    return _derivative("vjp", x, g, "g", spec, axis, out)
 
 
-def jvp(x: Tensor, t: Tensor, spec: LRNSpec, axis: Axis = None) -> Tensor:
+def jvp(x: Tensor, t: Tensor, spec: LRNSpec, axis: Axis = None, *, out: Any = None) -> Tensor:
     """dy[c] = t[c] D[c]**-beta - 2 scale beta x[c] D[c]**(-beta-1) sum(x[j] t[j]); see
     `lrnorm.local_response_norm_jvp`. Differentiable by x and t."""
-    pair = _pair(x, t, "t")
-    numbers, window = numbers_and_window(x, spec, axis)
-    return autograd.jvp(*pair, numbers, window).to(_natural(x))
+    return _derivative("jvp", x, t, "t", spec, axis, out)
 
 
 def parameter_gradients(
