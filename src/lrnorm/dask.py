@@ -63,8 +63,8 @@ def local_response_norm_vjp(x: da.Array, g: Any, **parameters: Any) -> Any:
         dx[c] = g[c] D[c]**-beta - 2 s beta x[c] sum(g[m] x[m] D[m]**(-beta-1))
 
     over the mirrored window. `parameters` are those of `lrnorm.local_response_norm_vjp`, without
-    `out`; with `parameters=True` the gradients of the numbers are Dask arrays without axes, computed
-    from chunks that hold all channels. g is a Dask array of any chunks, or an array.
+    `out`; with `parameters=True` the gradients of the numbers are Dask arrays without axes,
+    computed from chunks that hold all channels. g is a Dask array of any chunks, or an array.
 
     Errors and source: as `local_response_norm`, and ShapeError where g does not fit x.
 

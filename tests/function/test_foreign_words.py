@@ -48,6 +48,10 @@ def refused(function: str, **words: Any) -> str:
             "2",
             "channel_window_size=depth_radius and alpha=alpha * window size.",
         ),
+        ("radius", 2, "radius is a radius in TFLite, which does not divide alpha by the window "),
+        ("radius", 2, "here channel_window_size=2 and alpha=alpha * 5."),
+        ("depthRadius", 3, "here channel_window_size=3 and alpha=alpha * 7."),
+        ("axes", [2, 3], "axes is called axis: here axis=[2, 3]."),
         ("k", 2.0, "k is called bias: here bias=2.0."),
         ("knorm", 2, "knorm is called bias: here bias=2."),
         ("kappa", 1, "kappa is called bias: here bias=1."),
@@ -81,13 +85,13 @@ def test_each_is_understood(function: str, word: str, value: Any, hint: str) -> 
     ("function", "others"),
     [
         ("local_response_norm", ", dtype, out"),
-        ("local_response_norm_vjp", ", parameters"),
-        ("local_response_norm_jvp", ""),
+        ("local_response_norm_vjp", ", parameters, out"),
+        ("local_response_norm_jvp", ", out"),
     ],
 )
 def test_any_other_word_lists_ours(function: str, others: str) -> None:
     known = f"It takes alpha, beta, bias, channel_window_size, spec, axis{others}."
-    for word in ("colour", "radius"):
+    for word in ("colour", "window"):
         assert refused(function, **{word: 1}).endswith(f"has no argument {word!r}. {known}")
     taken = re.search(r"It takes (.*)\.", known)
     assert taken is not None

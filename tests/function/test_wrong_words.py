@@ -77,6 +77,11 @@ def test_derivatives_of_a_layer(verb: str, known: str, word: str, value: Any, hi
             "size: here size=5 and alpha=alpha * 5",
         ),
         ("bias", 2.0, "bias is called k in PyTorch: here k=2.0"),
+        (
+            "axes",
+            (2,),
+            "axes is called axis: lrnorm.local_response_norm(x, axis=(2,)) takes tensors",
+        ),
         *(
             (
                 word,

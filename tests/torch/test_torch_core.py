@@ -201,6 +201,17 @@ def test_out_of_a_derivative(verb: Any, name: str) -> None:
         assert same_bits(verb(x, other, spec=SPEC, out=x), expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # of make_dual
+@pytest.mark.parametrize(("verb", "count"), [(forward, 1), (vjp, 2), (jvp, 2)])
+def test_out_is_refused_under_a_transform(verb: Any, count: int) -> None:
+    x, forward_ad = sample(), torch.autograd.forward_ad
+    text = "out cannot be given under torch.func or forward-mode differentiation. Leave it out."
+    with refusal(OutputError, text):
+        torch.func.vmap(lambda v, out: verb(*[v] * count, out=out))(x, torch.empty_like(x))
+    with forward_ad.dual_level(), refusal(OutputError, text):
+        verb(*[forward_ad.make_dual(x, x)] * count, out=torch.empty_like(x))
+
+
 def test_parameter_gradients_with_out_are_those_of_x_before() -> None:
     x, g = sample(), sample(seed=1)
     dx, expected = vjp(x, g, spec=SPEC, parameters=True)

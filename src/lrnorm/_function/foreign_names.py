@@ -38,6 +38,8 @@ _ROWS = {
     "nsize": _Row("a width in MXNet", _WINDOW, "mxnet", _WIDTH),
     "n": _Row("a width in the AlexNet paper" + _UNDIVIDED, _WINDOW, "alexnet_paper", _WIDTH),
     "depth_radius": _Row("a radius in TensorFlow" + _UNDIVIDED, _WINDOW, "tensorflow", "{word}"),
+    "radius": _Row("a radius in TFLite" + _UNDIVIDED, _WINDOW, "tflite", "{word}"),
+    "depthRadius": _Row("a radius in TensorFlow.js" + _UNDIVIDED, _WINDOW, "tfjs", "{word}"),
     **dict.fromkeys(("k", "knorm", "kappa"), _Row("called bias", "bias")),
     "Alpha": _Row("Wolfram's spelling", "alpha"),
     "Beta": _Row("Wolfram's spelling", "beta"),
@@ -47,6 +49,7 @@ _ROWS = {
     "before": _Row("one end of the window", _WINDOW, value=_BOTH_ENDS),
     "after": _Row("one end of the window", _WINDOW, value=_BOTH_ENDS),
     "dim": _Row("a dimension by its name", "axis", value="NUMBER"),
+    "axes": _Row("called axis", "axis"),
     "channel_axis": _Row("called axis", "axis"),
     "data_format": _Row(
         "a layout", "axis", value="-1 for channels last, 1 for (batch, channels, …)"

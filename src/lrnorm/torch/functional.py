@@ -152,6 +152,9 @@ def explain_words(function: str, words: dict[str, Any], known: tuple[str, ...]) 
     word, value = next(iter(words.items()))
     ours = f"{word} is a parameter of lrnorm.local_response_norm(x, {word}=…), which takes tensors"
     found = translation(word, value)
+    if found is not None and found.parameter != word:
+        here = f"lrnorm.local_response_norm(x, {found.parameter}={found.value})"
+        ours = f"{word} is {found.meaning}: {here} takes tensors"
     if found is not None and (here := _as_keywords(found)):
         way_out = f"{word} is {found.meaning}: here {here}"
     elif found is not None or word in ("spec", "axis", "dtype", "out"):

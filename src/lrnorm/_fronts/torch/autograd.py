@@ -22,7 +22,7 @@ from lrnorm._fronts.torch.formula import Window
 Coefficients = Any  # tuple[float, float, float] | Tensor
 
 
-def _is_transformed() -> bool:
+def is_transformed() -> bool:
     """Whether torch.func or forward-mode differentiation is at work; Dynamo guards on both."""
     return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
 
@@ -56,10 +56,10 @@ def _run(verb: str, function: Any, *arguments: Any) -> Tensor:
     *tensors, coefficients, _ = arguments
     learned = isinstance(coefficients, Tensor)
     if torch.compiler.is_compiling():
-        if _is_transformed():
+        if is_transformed():
             return _compose(verb, *arguments)
         return operators.call(verb, *arguments)
-    if _is_transformed():
+    if is_transformed():
         return formula.forward(*arguments) if learned else function.apply(*arguments)
     if not all(map(_is_bare, tensors)):
         return operators.call(verb, *arguments)  # which differentiates by itself
@@ -93,7 +93,7 @@ def jvp(x: Tensor, t: Tensor, coefficients: Coefficients, window: Window) -> Ten
 def parameters(x: Tensor, g: Tensor, coefficients: Coefficients, window: Window) -> Tensor:
     """The derivatives of sum(g * y) by scale, beta and bias: float64, three of them."""
     watched = torch.is_grad_enabled() and (x.requires_grad or g.requires_grad)
-    if watched or _is_transformed():
+    if watched or is_transformed():
         return formula.parameters(x, g, coefficients, window)
     if torch.compiler.is_compiling():
         return operators.call("parameters", x, g, coefficients, window)

@@ -83,6 +83,9 @@ def _check_out(out: Any, dtype: torch.dtype, inputs: Mapping[str, Tensor]) -> No
             "cannot be given where a gradient is recorded",
             way_out="Leave it out, or compute under torch.no_grad().",
         )
+    if autograd.is_transformed():  # a copy into it would lose tangents
+        rule = "cannot be given under torch.func or forward-mode differentiation"
+        raise OutputError("out", rule, way_out="Leave it out.")
     check_places(out, out.stride(), 1, inputs, _sharing, "tensor")
 
 
