@@ -110,6 +110,8 @@ def test_an_unknown_name_lists_those_there_are() -> None:
         ("torch", {"size": 5, "alpha": "1"}, "^alpha must be a finite real number, got '1'"),
         ("nnef", {"size": "5"}, "^size must be an integer, got '5'"),
         ("openvino", {"axes": "C"}, "^axes must be an axis or a list of axes, got 'C'"),
+        ("matconvnet", {"param": [5, 1, 2, 0.5], "N": 7}, "^param holds N too. Give it once"),
+        ("matconvnet", {"n": 7, "Param": [5, 1, 2, 0.5]}, "^param holds n too"),
     ],
 )
 def test_words_and_kinds_that_do_not_fit(name: str, given: Any, message: str) -> None:
@@ -277,6 +279,8 @@ def test_words_of_a_framework_s_own() -> None:
     assert conventions.read("matconvnet", param=[5, 1, 2e-5, 0.75]) == spec
     with pytest.raises(ParameterError, match=r"^param must be \[N KAPPA ALPHA BETA\], got \[5\]"):
         conventions.read("matconvnet", param=[5])
+    with pytest.raises(ParameterError, match=r"^axes must be different axes, got \[2, 2\]"):
+        conventions.read("openvino", size=3, axes=[2, 2])
     given = {"alpha": 2e-5, "beta": 0.75, "bias": 1.0}
     for name, word in (
         ("tflite", "radius"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lrnorm import identify
@@ -40,3 +41,10 @@ def test_onnxruntime_session():
     model = lrnorm_onnx.to_onnx(ALEXNET).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     assert identify(lambda x: session.run(None, {"Input": x})[0]).spec == ALEXNET
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.dtype("float64"), np.dtype(">f8"), "float64"])
+def test_dtypes_are_taken_as_numpy_takes_them(dtype):
+    found = identify(lambda x: x / np.sqrt(1 + x * x), dtype=dtype)
+    assert found.dtype == "float64"
+    assert found.spec.before == 0

@@ -162,6 +162,8 @@ def test_wrong_kinds():
     for wrong in (Layer, abs, "layer", None):
         with pytest.raises(KindError, match="information takes a layer"):
             information(wrong)
+    with pytest.raises(KindError, match=r"Put it into a net: information\(NetChain\(\[layer\]\)\)"):
+        information(abs)
 
 
 def test_topology_hash_of_layers():

@@ -137,6 +137,7 @@ def test_replace(layer):
         ("channel_window_size", 0, ValueError, "must be a positive integer, got 0. It is a radius"),
         ("channel_window_size", 2.5, ValueError, "must be a positive integer, got 2.5"),
         ("channel_window_size", (0, 0), ValueError, r"must not be \(0, 0\)"),
+        ("channel_window_size", [1, (2, 0)], TypeError, "for one axis, got .* belongs to a box"),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(word, value, kind, text):

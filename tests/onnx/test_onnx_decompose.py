@@ -154,7 +154,7 @@ def test_what_is_written_is_found_again():
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ({}, "runtime must be given for the form auto"),
+        ({"runtime": None}, "runtime must be given for the form auto"),
         ({"form": "fft"}, "form must be auto, conv, pool, slices, got 'fft'"),
         ({"runtime": "abacus"}, "runtime must be one of"),
     ],
@@ -162,6 +162,12 @@ def test_what_is_written_is_found_again():
 def test_wrong_arguments(words, text):
     with pytest.raises(ParameterError, match=text):
         lrnorm.onnx.decompose(model_of({"size": 5}), **words)
+
+
+def test_the_default_runtime_is_onnx_runtime():
+    model = model_of({"size": 5})
+    assert lrnorm.onnx.decompose(model) == lrnorm.onnx.decompose(model, runtime="onnxruntime")
+    assert "LRN" not in kinds(lrnorm.onnx.decompose(model))
 
 
 def test_command(tmp_path, capsys):

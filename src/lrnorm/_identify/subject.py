@@ -84,11 +84,17 @@ def as_float64(y: Any) -> tuple[Array, str]:
     return array.astype(np.float64), array.dtype.name
 
 
+def _type_name(dtype: Any) -> str:
+    """The name of a dtype: "float32" also for np.float32, np.dtype("float32"), torch.float32."""
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
+    return name if isinstance(name, str) else str(dtype).rpartition(".")[2]
+
+
 class Subject:
     """The callable behind one door. A probe is a column: the values along the channels at one
     place of the other axes. Columns are packed into arrays of one shape."""
 
-    def __init__(self, f: Any, shape: tuple[int, ...], axis: int, dtype: str) -> None:
+    def __init__(self, f: Any, shape: tuple[int, ...], axis: int, dtype: Any) -> None:
         if not callable(f):
             raise KindError(
                 "f", "must be callable", value=f, way_out="Pass a function or a module."
@@ -97,8 +103,10 @@ class Subject:
             name = f.__qualname__
             rule, way_out = "must be a function or an instance", f"Pass {name}(…)."
             raise KindError("f", rule, got=f"the class {name}", way_out=way_out)
-        if dtype not in TYPES:
+        name = _type_name(dtype)
+        if name not in TYPES:
             raise ParameterError("dtype", f"must be one of {', '.join(TYPES)}", value=dtype)
+        dtype = name
         self.f, self.shape, self.axis, self.dtype = f, shape, axis, dtype
         self.channels = shape[axis]
         self.columns = int(np.prod(shape)) // self.channels

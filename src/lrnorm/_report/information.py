@@ -273,7 +273,9 @@ def information(layer: Any, prop: Any = None) -> Any:
             "information",
             "takes a layer, a net, or a list of them",
             value=layer,
-            way_out="Make one first: information(LocalResponseNormalizationLayer()).",
+            way_out="Put it into a net: information(NetChain([layer]))."
+            if callable(layer) and not isinstance(layer, type)
+            else "Make one first: information(LocalResponseNormalizationLayer()).",
         )
     structure = layer._structure()
     return _report(structure) if prop is None else _value(structure, prop)

@@ -280,6 +280,14 @@ def window_ends(channel_window_size: Any) -> tuple[int, int]:
                 got=f"{len(value)} numbers: {value!r}",
                 way_out=WINDOW_RULE,
             )
+        if any(isinstance(one, (tuple, list)) for one in value):
+            raise KindError(
+                "channel_window_size",
+                "must be a positive integer or a pair (before, after) for one axis",
+                value=value,
+                way_out="A list of them belongs to a box, one for each axis: "
+                "lrnorm.local_response_norm(x, axis=(2, 3), channel_window_size=[1, (2, 0)]).",
+            )
         before, after = (_end(f"channel_window_size[{i}]", v) for i, v in enumerate(value))
         if before is None or after is None:
             raise KindError(

@@ -203,6 +203,8 @@ def axes(word: str, value: Any) -> None:
     several = value if isinstance(value, (list, tuple)) else [value]
     if not several or not all(map(is_integer, several)):
         raise KindError(word, "must be an axis or a list of axes", value=value)
+    if len(set(several)) != len(several):
+        raise ParameterError(word, "must be different axes", value=value)
 
 
 def spell_c(value: Any) -> str:

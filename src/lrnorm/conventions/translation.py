@@ -190,15 +190,20 @@ def _unpacked(row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
     if row.packed is None:
         return dict(words)
     packed, names = row.packed
+    loose: dict[str, Any] = {}
     unpacked: dict[str, Any] = {}
     for word, value in words.items():
         if folded(word) != folded(packed):
-            unpacked[word] = value
+            loose[word] = value
         elif isinstance(value, (list, tuple)) and len(value) == len(names):
-            unpacked |= zip(names, value, strict=True)
+            unpacked = dict(zip(names, value, strict=True))
         else:
             raise ParameterError(packed, f"must be [{' '.join(names)}]", value=value)
-    return unpacked
+    held = {folded(name) for name in unpacked}
+    for word in loose:
+        if folded(word) in held:
+            raise KindError(packed, f"holds {word} too", got="", way_out="Give it once.")
+    return unpacked | loose
 
 
 def fixed_bias(row: Row, axes: int) -> float | None:

@@ -24,7 +24,9 @@ WIDEST_BAND = 1024  # channels: a matrix of their square costs more than the LRN
 _LAST = np.iinfo(np.int64).max
 
 
-def decompose(model: Model, *, runtime: str | None = None, form: str = "auto") -> ModelProto:
+def decompose(
+    model: Model, *, runtime: str | None = "onnxruntime", form: str = "auto"
+) -> ModelProto:
     """A copy of the model in which every LRN node is written out in other operators.
 
         LRN(x)   →   x / (bias + Σ (√scale · x[j])²) ** beta
@@ -49,8 +51,8 @@ def decompose(model: Model, *, runtime: str | None = None, form: str = "auto") -
     more than 1024, the pool form takes its place; of five axes or more, the slices. Square roots
     and products stand for the powers 0.25, 0.5, 0.75, 1 and 1.5. Nodes inside functions stay.
 
-    Errors: ParameterError (a ValueError) for an unknown form or runtime, and for "auto" without a
-    runtime; FileError (an OSError) and KindError (a TypeError) as in `specs`.
+    Errors: ParameterError (a ValueError) for an unknown form or runtime, and for "auto" with
+    runtime=None; FileError (an OSError) and KindError (a TypeError) as in `specs`.
 
     Source: the operators Conv, AveragePool, Slice of the ONNX standard.
 
