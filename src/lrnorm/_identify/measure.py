@@ -25,7 +25,7 @@ def identify(
     channels: int = 16,
     axis: int = 1,
     ndim: int = 4,
-    dtype: str = "float32",
+    dtype: Any = "float32",
     shape: tuple[int, ...] | None = None,
 ) -> Identification:
     """Measure what a callable computes, as the five numbers of an LRN.
@@ -47,7 +47,7 @@ def identify(
         that is not seen is None.
     axis, ndim : int
         The axis of the channels, and the number of axes of the arrays.
-    dtype : str
+    dtype : str, or a dtype of NumPy or PyTorch
         "float16", "bfloat16", "float32" or "float64".
     shape : tuple of int, optional
         The whole shape, in place of channels and ndim, for a callable that takes only one.
