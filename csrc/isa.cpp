@@ -11,7 +11,6 @@
 namespace lrn {
 namespace {
 
-// vjp may write over x.
 template <class S>
 bool vjp_parameters(const Tile& tile) {
     return parameters<S>(tile) && vjp<S>(tile);

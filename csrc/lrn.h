@@ -28,8 +28,8 @@ enum Operand : int { X = 0, second = 1, out = 2 };
 constexpr int operands = 3;
 constexpr int max_rank = 64;
 
-// Strides count elements. Pointers are aligned to the element. In forward, out may be x itself
-// (same strides); no other overlap is allowed.
+// Strides count elements. Pointers are aligned to the element. In forward and jvp, out may be
+// x itself (same strides); no other overlap is allowed: vjp reads x again for elements out of range.
 struct Problem {
     Type type;
     Coefficients coefficients;
