@@ -274,3 +274,34 @@ def test_reshapes_must_keep_the_channels(to, back, shape, same):
     model = reshaped(to, back, shape)
     assert len(lrnorm.onnx.chains(model)) == same
     assert ("LRN" in kinds(lrnorm.onnx.fuse(model))) == same
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "results"),
+    [
+        *((kind, [], ["r"]) for kind in ("Cast", "LRN", "Mul", "Pow", "ReduceL2", "Shape", "Sub")),
+        *((kind, ["x"], ["r"]) for kind in ("Div", "Mul", "Pow", "Sub")),
+        *((kind, ["x"], []) for kind in ("LRN", "ReduceSumSquare", "Shape")),
+        ("Div", ["x", "s"], []),
+    ],
+)
+def test_a_node_without_its_inputs_or_output_is_no_operator(kind, given, results, tmp_path):
+    """What searches a graph leaves it alone; `load` refuses it; the LRN beside it is found."""
+    nodes = [
+        helper.make_node("LRN", ["x"], ["n"], name="right", size=5),
+        helper.make_node("Mul", ["x", "x"], ["s"]),
+        helper.make_node(kind, given, results, name="broken"),
+        helper.make_node("Pow", [*results, "x"], ["p"]),
+        helper.make_node("Mul", ["p", "p"], ["q"]),
+        helper.make_node("Div", ["n", "q"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "g", *([value(name, [1, 7, 4, 3])] for name in "xy"))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert list(lrnorm.onnx.specs(model)) == ["right"]
+    assert lrnorm.onnx.fuse(model) == model
+    assert kinds(lrnorm.onnx.decompose(model, form="slices")).count("LRN") == (kind == "LRN")
+    with pytest.raises(lrnorm.FileError, match="the model: the part with .* is refused by ONNX"):
+        lrnorm.onnx.load(model)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert "right" in [found.name for found in lrnorm.models.find(path)]

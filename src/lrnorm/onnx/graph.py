@@ -25,6 +25,7 @@ Model = ModelProto | bytes | PathLike
 Array = npt.NDArray[Any]
 
 ONNX_DOMAIN = ("", "ai.onnx")
+_INPUTS = {"Constant": 0, "Div": 2, "Mul": 2, "Pow": 2, "Sub": 2}  # at least; 1 of the others
 
 
 def opened(model: Model) -> tuple[ModelProto, str]:
@@ -87,7 +88,9 @@ def described(name: str, dtype: str, sizes: Sequence[Any] | None) -> onnx.ValueI
 
 
 def is_op(node: NodeProto, kind: str) -> bool:
-    return node.op_type == kind and node.domain in ONNX_DOMAIN
+    """Whether it is that operator of the standard, with the inputs and the output it must have."""
+    known = node.op_type == kind and node.domain in ONNX_DOMAIN
+    return known and len(node.input) >= _INPUTS.get(kind, 1) and len(node.output) > 0
 
 
 def graphs_of(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
