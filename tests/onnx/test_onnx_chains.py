@@ -300,7 +300,7 @@ def test_a_node_without_its_inputs_or_output_is_no_operator(kind, given, results
     assert list(lrnorm.onnx.specs(model)) == ["right"]
     assert lrnorm.onnx.fuse(model) == model
     assert kinds(lrnorm.onnx.decompose(model, form="slices")).count("LRN") == (kind == "LRN")
-    with pytest.raises(lrnorm.FileError, match="the model: the part with .* is refused by ONNX"):
+    with pytest.raises(lrnorm.FileError, match=r"the model: the part with .* is refused by ONNX"):
         lrnorm.onnx.load(model)
     path = tmp_path / "m.onnx"
     path.write_bytes(model.SerializeToString())

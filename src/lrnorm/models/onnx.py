@@ -8,22 +8,24 @@ FunctionProto); the operator LRN-13: size required, alpha 1e-4, beta 0.75, bias 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from lrnorm.models.found import NOTE, WRITTEN_OUT, Found, ModelFile, Remark, Shape, lrn, unreadable
 from lrnorm.models.prototext import messages, number, scalar
 from lrnorm.models.source import DamagedError, Source
 from lrnorm.models.wire import LENGTH, VARINT, Record, Schema, Wire, fits
 
+# Fields by the names that onnx.proto gives them, as the package onnx does.
 _ATTRIBUTE: dict[int, tuple[str, Any]] = {
     1: ("name", "text"),
     2: ("f", "float"),
     3: ("i", "int"),
     20: ("type", "int"),
-    21: ("reference", "text"),
+    21: ("ref_attr_name", "text"),
 }
 _NODE: Schema = {
     1: ("input", "text"),
@@ -39,25 +41,27 @@ _TYPE: Schema = {1: ("tensor", {1: ("kind", "int"), 2: ("shape", {1: ("dim", _DI
 _INFO: Schema = {1: ("name", "text"), 2: ("type", _TYPE)}
 _GRAPH: Schema = {
     1: ("node", _NODE),
-    11: ("info", _INFO),
-    12: ("info", _INFO),
-    13: ("info", _INFO),
+    11: ("input", _INFO),
+    12: ("output", _INFO),
+    13: ("value_info", _INFO),
 }
-_ATTRIBUTE |= {6: ("graph", _GRAPH), 11: ("graphs", _GRAPH)}
+_ATTRIBUTE |= {6: ("g", _GRAPH), 11: ("graphs", _GRAPH)}
 _FUNCTION: Schema = {
     1: ("name", "text"),
     7: ("node", _NODE),
     10: ("domain", "text"),
-    11: ("default", _ATTRIBUTE),
+    11: ("attribute_proto", _ATTRIBUTE),
     13: ("overload", "text"),
 }
-_MODEL: Schema = {7: ("graph", _GRAPH), 25: ("function", _FUNCTION)}
+_MODEL: Schema = {7: ("graph", _GRAPH), 25: ("functions", _FUNCTION)}
+_MESSAGES = ("graph", "g")  # fields of one message; the rest are lists, or of _TEXTS
+_TEXTS = ("name", "op_type", "domain", "overload", "ref_attr_name")
 _KNOWN = dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), LENGTH) | {1: VARINT, 5: VARINT}
 _TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 _FLOAT, _INT = 1, 2  # AttributeProto.type
 
 MOST_EXPANDED = 20_000  # nodes of functions: one is listed for each call, so few bytes name many
-_ONNX = ("", "ai.onnx")
+ONNX_DOMAIN = ("", "ai.onnx")
 
 
 def is_onnx(source: Source) -> bool:
@@ -79,76 +83,104 @@ def read_plainly(source: Source) -> ModelFile:
     model = Wire(source.data).read(_MODEL)
     if "graph" not in model:
         raise DamagedError("it has no graph")
-    return _Walk(model).result(str(source.path))
+    walk = Walk(_Message(model), most=MOST_EXPANDED)
+    lrns = (_lrn(path, at.attributes, at.info) for path, at in walk.found.items())
+    return ModelFile(str(source.path), "ONNX model", tuple(lrns), walk.operators)
 
 
-class _Walk:
-    """Every LRN that is computed, under the path that lrnorm.onnx gives it."""
+class _Message:
+    """A record under the fields of onnx.proto, so that one walk serves it and the package onnx."""
 
-    def __init__(self, model: Record) -> None:
-        self.functions = {self._key(f, "name"): f for f in messages(model, "function")}
-        self.found: dict[str, Found] = {}
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def HasField(self, name: str) -> bool:  # noqa: N802 - the name that protobuf has
+        return name in self.record
+
+    def __getattr__(self, name: str) -> Any:
+        values = self.record.get(name, [])
+        if name in _TEXTS:
+            return scalar(self.record, name, "")
+        if name not in _MESSAGES:
+            return [_Message(v) if isinstance(v, dict) else v for v in values]
+        whole: Record = {}  # a message that comes in parts
+        for part in values:
+            for field, more in part.items():
+                whole[field] = [*whole.get(field, ()), *more]
+        return _Message(whole)
+
+
+class Located(NamedTuple):
+    """An LRN node where it is computed. One in a function is found once for each call of it, with
+    that call's attributes in place of references; a reference outside functions stays."""
+
+    node: Any
+    attributes: Mapping[str, Any]
+    info: Any = None  # what the graphs around it say of its input
+
+
+class Walk:
+    """Every LRN of a model that is computed, by its path, in the order of the model; and how often
+    each operator is. The model is a ModelProto of the package onnx, or reads like one.
+
+    Errors: DamagedError for a function that calls itself, and for more than `most` nodes in
+    functions.
+    """
+
+    def __init__(self, model: Any, most: float = math.inf) -> None:
+        self.functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+        self.found: dict[str, Located] = {}
         self.operators: Counter[str] = Counter()
-        self.expanded = 0
+        self.most, self.expanded = most, 0
         self.numbers: dict[str, int] = {}  # path → the last number given to it
-        for graph in messages(model, "graph"):
-            self._nodes(messages(graph, "node"), "", None, {}, graph, frozenset())
+        self._graph(model.graph, "", None, {}, frozenset())
 
-    def result(self, path: str) -> ModelFile:
-        return ModelFile(path, "ONNX model", tuple(self.found.values()), self.operators)
-
-    @staticmethod
-    def _key(record: Record, name: str) -> tuple[str, str, str]:
-        return tuple(str(scalar(record, k, "")) for k in ("domain", name, "overload"))  # type: ignore[return-value]
+    def _graph(
+        self,
+        graph: Any,
+        prefix: str,
+        given: Mapping[str, Any] | None,
+        outer: Mapping[str, Any],
+        inside: frozenset[Any],
+    ) -> None:
+        infos = {i.name: i for i in (*graph.input, *graph.value_info, *graph.output)}
+        self._nodes(graph.node, prefix, given, {**outer, **infos}, inside)
 
     def _nodes(
         self,
-        nodes: list[Record],
+        nodes: Sequence[Any],
         prefix: str,
-        given: Mapping[str, Record] | None,
-        outer: Mapping[str, Record],
-        graph: Record,
-        inside: frozenset[tuple[str, str, str]],
+        given: Mapping[str, Any] | None,
+        infos: Mapping[str, Any],
+        inside: frozenset[Any],
     ) -> None:
         """The nodes of a graph or function, and of the graphs inside them.
 
         `given` holds the attributes of the call whose function this is, None outside of functions;
-        `outer` the value infos of the graphs around, and `inside` the functions that are being
+        `infos` what the graphs around say of values, and `inside` the functions that are being
         expanded.
         """
         if len(inside) > 40 or prefix.count("/") > 100:
             raise DamagedError("it has too many graphs inside each other")
         self.expanded += len(nodes) if inside else 0
-        if self.expanded > MOST_EXPANDED:
-            raise DamagedError(f"its functions expand to more than {MOST_EXPANDED} nodes")
-        infos = {**outer, **{str(scalar(i, "name", "")): i for i in messages(graph, "info")}}
-        holders = [node for node in nodes if self._holds(node)]
-        for node in nodes:
-            self.operators[str(scalar(node, "op_type", ""))] += 1
-        for label, node in zip(_labels(holders), holders, strict=True):
-            key = self._key(node, "op_type")
+        if self.expanded > self.most:
+            raise DamagedError(f"its functions expand to more than {self.most} nodes")
+        self.operators.update(node.op_type for node in nodes)
+        for name, node in holders(nodes, self.functions):
+            path, key = prefix + name, _key(node)
             attributes = _resolved(node, given)
             if key in self.functions:
                 if key in inside:
-                    raise DamagedError(f"function {key[1]!r} calls itself, at {prefix}{label}")
+                    rule = f"calls itself, at {path}, and ONNX allows no recursion"
+                    raise DamagedError(f"function {node.op_type!r} {rule}")
                 function = self.functions[key]
-                defaults = {str(scalar(a, "name", "")): a for a in messages(function, "default")}
-                inner = messages(function, "node")
-                self._nodes(
-                    inner, f"{prefix}{label}/", {**defaults, **attributes}, {}, {}, inside | {key}
-                )
-            elif self._is_lrn(node):
-                path = self._free(prefix + label)
-                value = str(next(iter(node.get("input", ())), ""))
-                self.found[path] = _lrn(path, attributes, *_kind(infos.get(value, {})))
-            for attribute in messages(node, "attribute"):
-                name = str(scalar(attribute, "name", ""))
-                parts = [(name, g) for g in messages(attribute, "graph")]
-                parts += [(f"{name}[{i}]", g) for i, g in enumerate(messages(attribute, "graphs"))]
-                for part, g in parts:
-                    self._nodes(
-                        messages(g, "node"), f"{prefix}{label}/{part}/", given, infos, g, inside
-                    )
+                defaults = {a.name: a for a in function.attribute_proto}
+                self._nodes(function.node, f"{path}/", defaults | attributes, {}, inside | {key})
+            elif _is_lrn(node):
+                info = infos.get(next(iter(node.input), ""))
+                self.found[self._free(path)] = Located(node, attributes, info)
+            for part, graph in graphs_of(node):
+                self._graph(graph, f"{path}/{part}/", given, infos, inside)
 
     def _free(self, path: str) -> str:
         """The path, numbered where another node has it already."""
@@ -159,48 +191,67 @@ class _Walk:
         self.numbers[path] = number
         return name
 
-    def _is_lrn(self, node: Record) -> bool:
-        return scalar(node, "op_type") == "LRN" and scalar(node, "domain", "") in _ONNX
 
-    def _holds(self, node: Record) -> bool:
-        return (
-            self._is_lrn(node)
-            or self._key(node, "op_type") in self.functions
-            or any("graph" in a or "graphs" in a for a in messages(node, "attribute"))
-        )
+def holders(nodes: Iterable[Any], functions: Container[Any]) -> list[tuple[str, Any]]:
+    """The nodes that are an LRN or may hold one, each with its name in the path."""
+    some = [n for n in nodes if _is_lrn(n) or _key(n) in functions or any(graphs_of(n))]
+    return list(zip(labels(some), some, strict=True))
 
 
-def _labels(nodes: list[Record]) -> list[str]:
-    """The node's name, or that of its output; a name that occurs twice gets its output's too."""
-    outputs = [next((str(o) for o in node.get("output", ()) if o), "") for node in nodes]
-    names = [
-        str(scalar(node, "name", "") or output or scalar(node, "op_type", ""))
-        for node, output in zip(nodes, outputs, strict=True)
-    ]
+def graphs_of(node: Any) -> Iterator[tuple[str, Any]]:
+    """The graphs inside a node, such as the branches of an If, by the name of the attribute."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.name, attribute.g
+        for i, graph in enumerate(attribute.graphs):
+            yield f"{attribute.name}[{i}]", graph
+
+
+def label(node: Any) -> str:
+    """How a node is called: by its name, or by its output where it has none."""
+    return str(node.name or next(filter(None, node.output), node.op_type))
+
+
+def labels(nodes: Iterable[Any]) -> list[str]:
+    """Names that tell the nodes of one graph apart: a doubled one gets its output's name too."""
+    nodes = list(nodes)
+    names = [label(node) for node in nodes]
     times = Counter(names)
-    return [n if times[n] == 1 else f"{n}:{o}" for n, o in zip(names, outputs, strict=True)]
+    return [
+        name if times[name] == 1 else f"{name}:{''.join(node.output[:1])}"
+        for name, node in zip(names, nodes, strict=True)
+    ]
 
 
-def _resolved(node: Record, given: Mapping[str, Record] | None) -> dict[str, Record]:
-    """Attributes by name; one that refers to an attribute of the function has the call's value."""
+def _is_lrn(node: Any) -> bool:
+    return node.op_type == "LRN" and node.domain in ONNX_DOMAIN
+
+
+def _key(node: Any) -> tuple[str, str, str]:
+    return node.domain, node.op_type, node.overload
+
+
+def _resolved(node: Any, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A node's attributes, references replaced by what the call gives: left out, where it gives
+    nothing, as ONNX has it."""
     attributes = {}
-    for attribute in messages(node, "attribute"):
-        reference = str(scalar(attribute, "reference", ""))
-        name = str(scalar(attribute, "name", ""))
-        if not reference:
-            attributes[name] = attribute
-        elif given is not None and reference in given:
-            attributes[name] = given[reference]
+    for attribute in node.attribute:
+        reference = attribute.ref_attr_name
+        if not reference or given is None:
+            attributes[attribute.name] = attribute
+        elif reference in given:
+            attributes[attribute.name] = given[reference]
     return attributes
 
 
-def _lrn(path: str, attributes: dict[str, Record], shape: Shape, dtype: str | None) -> Found:
+def _lrn(path: str, attributes: Mapping[str, Any], info: Any) -> Found:
     """The attributes size, alpha 1e-4, beta 0.75 and bias 1; unreadable with a wrong type."""
+    shape, dtype = _kind({} if info is None else info.record)
     words: dict[str, Any] = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
     for word, default in words.items():
-        attribute = attributes.get(word)
-        if attribute is None:
+        if word not in attributes or attributes[word].ref_attr_name:
             continue
+        attribute = attributes[word].record
         kind = _INT if word == "size" else _FLOAT
         if scalar(attribute, "type", kind) != kind:
             text = f"{word} must be {'an integer' if kind == _INT else 'a float'} and is not"

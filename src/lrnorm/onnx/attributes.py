@@ -13,8 +13,9 @@ from onnx import AttributeProto, ModelProto, helper
 from lrnorm import conventions
 from lrnorm._spec.errors import ConventionError, KindError, LRNormError, ParameterError
 from lrnorm._spec.spec import LRNSpec
+from lrnorm.models.onnx import Located
 from lrnorm.models.source import decimal32
-from lrnorm.onnx.graph import Found, Model, copied, lrn_nodes, opened, with_data
+from lrnorm.onnx.graph import Model, copied, lrn_nodes, opened, with_data
 
 DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 
@@ -49,7 +50,7 @@ def specs(model: Model) -> dict[str, LRNSpec]:
     return {path: spec_of(path, found) for path, found in lrn_nodes(opened(model)[0]).items()}
 
 
-def spec_of(path: str, found: Found) -> LRNSpec:
+def spec_of(path: str, found: Located) -> LRNSpec:
     said = attributes_of(path, found)
     size = said["size"]
     try:
@@ -59,13 +60,20 @@ def spec_of(path: str, found: Found) -> LRNSpec:
         raise error.advising(way_out).at(path) from error
 
 
-def attributes_of(path: str, found: Found) -> dict[str, Any]:
+def attributes_of(path: str, found: Located) -> dict[str, Any]:
     """size, alpha, beta and bias of an LRN node as ONNX says them."""
     said: dict[str, Any] = {"size": None, **DEFAULTS}
     for name, (kind, rule) in _KINDS.items():
         attribute = found.attributes.get(name)
         if attribute is None:
             continue
+        if attribute.ref_attr_name:
+            raise ParameterError(
+                f"{name} of {path}",
+                f"refers to {attribute.ref_attr_name!r}, an attribute of a function, but is in no "
+                "function",
+                way_out="Give the node a number.",
+            )
         if attribute.type != kind:
             got = AttributeProto.AttributeType.Name(attribute.type)
             raise ParameterError(
@@ -157,7 +165,7 @@ def rewrite(model: Model, changes: Mapping[str, LRNSpec]) -> ModelProto:
     return with_data(copy, model, folder)
 
 
-def _checked(path: str, spec: Any, found: Mapping[str, Found]) -> dict[str, Any]:
+def _checked(path: str, spec: Any, found: Mapping[str, Located]) -> dict[str, Any]:
     if path not in found:
         rule = f"must name an LRN node of the model, which has {', '.join(found) or 'none'}"
         raise ParameterError("changes", rule, value=path)

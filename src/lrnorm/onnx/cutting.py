@@ -11,8 +11,9 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, helper, inliner
 
 from lrnorm._spec.errors import ParameterError
 from lrnorm._spec.spec import LRNSpec
+from lrnorm.models.onnx import label
 from lrnorm.onnx.attributes import attributes_of, spec_of
-from lrnorm.onnx.graph import free, is_op, label, lrn_nodes, needed, reads
+from lrnorm.onnx.graph import free, is_op, lrn_nodes, needed, reads
 
 # They read nothing and give other numbers at every run: two copies of one would not agree.
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}

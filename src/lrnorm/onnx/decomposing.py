@@ -14,8 +14,9 @@ from lrnorm import conventions
 from lrnorm._identify import exact
 from lrnorm._spec.errors import ParameterError
 from lrnorm._spec.spec import LRNSpec
+from lrnorm.models.onnx import Located, label, labels
 from lrnorm.onnx.attributes import clipped, spec_of
-from lrnorm.onnx.graph import Found, Model, Scope, copied, is_op, label, labels, scopes, with_data
+from lrnorm.onnx.graph import Model, Scope, copied, is_op, scopes, with_data
 from lrnorm.onnx.writing import Writer, put, replaced
 
 _log = logging.getLogger("lrnorm.onnx")
@@ -77,7 +78,7 @@ def decompose(
             if (reason := writer.why_not()) is not None:
                 _log.warning("%s stays an LRN node: %s", path, reason)
                 continue
-            spec = spec_of(path, Found(node, {a.name: a for a in node.attribute}))
+            spec = spec_of(path, Located(node, {a.name: a for a in node.attribute}))
             _log.info("%s: %s in place of the LRN node", path, writer.write(spec))
             writers.append(writer)
         put(scope.graph, replaced(scope.nodes, writers), writers)

@@ -14,6 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 from lrnorm import conventions
 from lrnorm._spec.errors import ConventionError
 from lrnorm._spec.spec import LRNSpec
+from lrnorm.models.onnx import label, labels
 from lrnorm.onnx.attributes import in_onnx_words
 from lrnorm.onnx.candidates import Candidate, search
 from lrnorm.onnx.graph import (
@@ -25,8 +26,6 @@ from lrnorm.onnx.graph import (
     described,
     free,
     is_op,
-    label,
-    labels,
     needed,
     reads,
     scopes,

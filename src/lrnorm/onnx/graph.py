@@ -6,8 +6,7 @@ import contextlib
 import itertools
 import os
 from collections import ChainMap, Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from lrnorm._spec.errors import FileError, KindError, ParameterError
 from lrnorm.files.atomic import PathLike
 from lrnorm.files.checks import reading
+from lrnorm.models.onnx import ONNX_DOMAIN, Located, Walk, graphs_of, holders
+from lrnorm.models.source import DamagedError
 
 Model = ModelProto | bytes | PathLike
 Array = npt.NDArray[Any]
 
-ONNX_DOMAIN = ("", "ai.onnx")
 _INPUTS = {"Constant": 0, "Div": 2, "Mul": 2, "Pow": 2, "Sub": 2}  # at least; 1 of the others
 
 
@@ -93,114 +93,20 @@ def is_op(node: NodeProto, kind: str) -> bool:
     return known and len(node.input) >= _INPUTS.get(kind, 1) and len(node.output) > 0
 
 
-def graphs_of(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
-    """The graphs inside a node, such as the branches of an If, by the name of the attribute."""
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.name, attribute.g
-        for i, graph in enumerate(attribute.graphs):
-            yield f"{attribute.name}[{i}]", graph
-
-
-def label(node: NodeProto) -> str:
-    """How a node is called: by its name, or by its output where it has none."""
-    return node.name or next(filter(None, node.output), node.op_type)
-
-
-def labels(nodes: Iterable[NodeProto]) -> list[str]:
-    """Names that tell the nodes of one graph apart: a doubled one gets its output's name too."""
-    nodes = list(nodes)
-    names = [label(node) for node in nodes]
-    times = Counter(names)
-    return [
-        name if times[name] == 1 else f"{name}:{''.join(node.output[:1])}"
-        for name, node in zip(names, nodes, strict=True)
-    ]
-
-
 def free(path: str, taken: Mapping[str, Any]) -> str:
     """The path, numbered where another node has it already."""
     others = (f"{path} ({i})" for i in itertools.count(2))
     return next(name for name in itertools.chain([path], others) if name not in taken)
 
 
-@dataclass(frozen=True)
-class Found:
-    """An LRN node where it is computed. One in a function is found once for each call of it,
-    with that call's attributes in place of references."""
-
-    node: NodeProto
-    attributes: Mapping[str, AttributeProto]
-
-
-def lrn_nodes(model: ModelProto) -> dict[str, Found]:
+def lrn_nodes(model: ModelProto) -> dict[str, Located]:
     """Every LRN node that is computed, by its path, in the order of the model."""
-    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
-    found: dict[str, Found] = {}
-
-    def walk(
-        nodes: Iterable[NodeProto],
-        prefix: str,
-        given: Mapping[str, AttributeProto] | None,
-        inside: frozenset[Any],
-    ) -> None:
-        for name, node in _holders(nodes, functions):
-            path, kind = prefix + name, _kind(node)
-            if kind in functions:
-                if kind in inside:
-                    raise ParameterError(
-                        f"function {node.op_type!r}",
-                        f"calls itself, at {path}, and ONNX allows no recursion",
-                        way_out="Export the model again.",
-                    )
-                function = functions[kind]
-                arguments = {a.name: a for a in function.attribute_proto}
-                arguments |= _resolved(node, given, path)
-                walk(function.node, f"{path}/", arguments, inside | {kind})
-            elif is_op(node, "LRN"):
-                found[free(path, found)] = Found(node, _resolved(node, given, path))
-            for attribute, graph in graphs_of(node):
-                walk(graph.node, f"{path}/{attribute}/", given, inside)
-
-    walk(model.graph.node, "", None, frozenset())
-    return found
-
-
-def _holders(
-    nodes: Iterable[NodeProto], functions: Container[tuple[str, str, str]]
-) -> list[tuple[str, NodeProto]]:
-    """The nodes that are an LRN or may hold one, each with its name in the path."""
-    holders = [
-        node
-        for node in nodes
-        if is_op(node, "LRN") or _kind(node) in functions or any(graphs_of(node))
-    ]
-    return list(zip(labels(holders), holders, strict=True))
-
-
-def _kind(node: NodeProto) -> tuple[str, str, str]:
-    return node.domain, node.op_type, node.overload
-
-
-def _resolved(
-    node: NodeProto, given: Mapping[str, AttributeProto] | None, path: str
-) -> dict[str, AttributeProto]:
-    """A node's attributes, references replaced by what the call gives: left out, where it gives
-    nothing, as ONNX has it."""
-    attributes = {}
-    for attribute in node.attribute:
-        if not attribute.ref_attr_name:
-            attributes[attribute.name] = attribute
-        elif given is None:
-            raise ParameterError(
-                f"{attribute.name} of {path}",
-                f"refers to {attribute.ref_attr_name!r}, an attribute of a function, but is in no "
-                "function",
-                way_out="Give the node a number.",
-            )
-        elif attribute.ref_attr_name in given:
-            attributes[attribute.name] = given[attribute.ref_attr_name]
-    return attributes
+    try:
+        found = Walk(model).found
+    except DamagedError as error:
+        rule = f"cannot be read: {error}"
+        raise ParameterError("the model", rule, way_out="Export the model again.") from error
+    return {path: located for path, located in found.items() if is_op(located.node, "LRN")}
 
 
 def attribute_value(node: NodeProto, name: str, default: Any = None) -> Any:
@@ -371,8 +277,8 @@ def scopes(model: ModelProto, folder: str) -> list[Scope]:
     def walk(graph: GraphProto, known: GraphProto, prefix: str, outer: Scope | None) -> None:
         scope = Scope(graph, known, prefix, folder, outer)
         found.append(scope)
-        twins = _holders(known.node, functions)
-        for (name, node), (_, twin) in zip(_holders(graph.node, functions), twins, strict=True):
+        twins = holders(known.node, functions)
+        for (name, node), (_, twin) in zip(holders(graph.node, functions), twins, strict=True):
             for (part, inner), (_, described) in zip(graphs_of(node), graphs_of(twin), strict=True):
                 walk(inner, described, f"{prefix}{name}/{part}/", scope)
 
