@@ -169,7 +169,7 @@ def recursive():
         (broken(size=3.0), ValueError, "size of the LRN a must be an integer, got .* FLOAT"),
         (broken(size=3, beta=1), ValueError, "beta of the LRN a must be a float, got .* INT"),
         (broken(size=3, bias=np.inf), ValueError, "a: bias must be a finite real number, got inf"),
-        (referring(), ValueError, "alpha of a refers to 'strength', .* is in no function"),
+        (referring(), ValueError, "alpha of the LRN a refers to 'strength', .* is in no function"),
         (recursive(), ValueError, "function 'Block' calls itself, at one/again"),
         (b"", OSError, "the model is not an ONNX model: it has no graph"),
         (b"nonsense", OSError, "the bytes are not an ONNX model: .* They may be cut short"),

@@ -14,9 +14,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from lrnorm._spec.errors import ParameterError
 from lrnorm.models.found import NOTE, WRITTEN_OUT, Found, ModelFile, Remark, Shape, lrn, unreadable
-from lrnorm.models.prototext import messages, number, scalar
-from lrnorm.models.source import DamagedError, Source
+from lrnorm.models.prototext import messages, scalar
+from lrnorm.models.source import DamagedError, Source, decimal32
 from lrnorm.models.wire import LENGTH, VARINT, Record, Schema, Wire, fits
 
 # Fields by the names that onnx.proto gives them, as the package onnx does.
@@ -54,11 +55,15 @@ _FUNCTION: Schema = {
     13: ("overload", "text"),
 }
 _MODEL: Schema = {7: ("graph", _GRAPH), 25: ("functions", _FUNCTION)}
-_MESSAGES = ("graph", "g")  # fields of one message; the rest are lists, or of _TEXTS
-_TEXTS = ("name", "op_type", "domain", "overload", "ref_attr_name")
+_MESSAGES = ("graph", "g")  # fields of one message; the rest are scalars or lists
+_SCALARS: dict[str, Any] = {"type": 0, "i": 0, "f": 0.0}
+_SCALARS |= dict.fromkeys(("name", "op_type", "domain", "overload", "ref_attr_name"), "")
 _KNOWN = dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), LENGTH) | {1: VARINT, 5: VARINT}
 _TYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
-_FLOAT, _INT = 1, 2  # AttributeProto.type
+
+DEFAULTS: dict[str, Any] = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
+_FLOAT, _INT = (1, "must be a float"), (2, "must be an integer")  # AttributeProto.type
+_TYPE_NAMES = dict(enumerate(["FLOAT", "INT", "STRING", "TENSOR", "GRAPH", "FLOATS", "INTS"], 1))
 
 MOST_EXPANDED = 20_000  # nodes of functions: one is listed for each call, so few bytes name many
 ONNX_DOMAIN = ("", "ai.onnx")
@@ -84,7 +89,7 @@ def read_plainly(source: Source) -> ModelFile:
     if "graph" not in model:
         raise DamagedError("it has no graph")
     walk = Walk(_Message(model), most=MOST_EXPANDED)
-    lrns = (_lrn(path, at.attributes, at.info) for path, at in walk.found.items())
+    lrns = (_lrn(path, at) for path, at in walk.found.items())
     return ModelFile(str(source.path), "ONNX model", tuple(lrns), walk.operators)
 
 
@@ -99,8 +104,8 @@ class _Message:
 
     def __getattr__(self, name: str) -> Any:
         values = self.record.get(name, [])
-        if name in _TEXTS:
-            return scalar(self.record, name, "")
+        if name in _SCALARS:
+            return scalar(self.record, name, _SCALARS[name])
         if name not in _MESSAGES:
             return [_Message(v) if isinstance(v, dict) else v for v in values]
         whole: Record = {}  # a message that comes in parts
@@ -244,21 +249,41 @@ def _resolved(node: Any, given: Mapping[str, Any] | None) -> dict[str, Any]:
     return attributes
 
 
-def _lrn(path: str, attributes: Mapping[str, Any], info: Any) -> Found:
-    """The attributes size, alpha 1e-4, beta 0.75 and bias 1; unreadable with a wrong type."""
-    shape, dtype = _kind({} if info is None else info.record)
-    words: dict[str, Any] = {"size": None, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
-    for word, default in words.items():
-        if word not in attributes or attributes[word].ref_attr_name:
-            continue
-        attribute = attributes[word].record
-        kind = _INT if word == "size" else _FLOAT
-        if scalar(attribute, "type", kind) != kind:
-            text = f"{word} must be {'an integer' if kind == _INT else 'a float'} and is not"
-            return unreadable(path, text, code="bad_parameter", shape=shape, dtype=dtype)
-        words[word] = (
-            scalar(attribute, "i", 0) if word == "size" else number(attribute, "f", default and 0.0)
-        )
+def words_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """size, alpha, beta and bias as an LRN node has them. A size that it lacks is None.
+
+    Errors: ParameterError for an attribute of another type, and for a reference that is left.
+    """
+    words = dict(DEFAULTS)
+    for word in [word for word in words if word in attributes]:
+        attribute = attributes[word]
+        kind, rule = _INT if word == "size" else _FLOAT
+        if attribute.ref_attr_name:
+            raise ParameterError(
+                word,
+                f"refers to {attribute.ref_attr_name!r}, an attribute of a function, but is in no "
+                "function",
+                way_out="Give the node a number.",
+            )
+        if attribute.type not in (kind, 0):  # the first version of the format has no types
+            raise ParameterError(
+                word,
+                rule,
+                got=f"an attribute of type {_TYPE_NAMES.get(attribute.type, attribute.type)}",
+                way_out="Export the model again.",
+            )
+        words[word] = attribute.i if word == "size" else decimal32(attribute.f)
+    return words
+
+
+def _lrn(path: str, located: Located) -> Found:
+    """An LRN as its file has it; unreadable where an attribute has a wrong type."""
+    shape, dtype = _kind({} if located.info is None else located.info.record)
+    try:
+        words = words_of(located.attributes)
+    except ParameterError as error:
+        text = str(error.advising("")).rstrip(".")
+        return unreadable(path, text, code="bad_parameter", shape=shape, dtype=dtype)
     return lrn(path, "onnx", words, 1, shape=shape, dtype=dtype)
 
 

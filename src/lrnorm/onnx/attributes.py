@@ -8,22 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, helper
+from onnx import ModelProto, helper
 
 from lrnorm import conventions
 from lrnorm._spec.errors import ConventionError, KindError, LRNormError, ParameterError
 from lrnorm._spec.spec import LRNSpec
-from lrnorm.models.onnx import Located
-from lrnorm.models.source import decimal32
+from lrnorm.models.onnx import DEFAULTS, Located, words_of
 from lrnorm.onnx.graph import Model, copied, lrn_nodes, opened, with_data
-
-DEFAULTS = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
-
-# What an attribute of an LRN must be: its kind in the file, and how that is said.
-_KINDS = {
-    "size": (AttributeProto.INT, "an integer"),
-    **dict.fromkeys(DEFAULTS, (AttributeProto.FLOAT, "a float")),
-}
 
 
 def specs(model: Model) -> dict[str, LRNSpec]:
@@ -62,27 +53,10 @@ def spec_of(path: str, found: Located) -> LRNSpec:
 
 def attributes_of(path: str, found: Located) -> dict[str, Any]:
     """size, alpha, beta and bias of an LRN node as ONNX says them."""
-    said: dict[str, Any] = {"size": None, **DEFAULTS}
-    for name, (kind, rule) in _KINDS.items():
-        attribute = found.attributes.get(name)
-        if attribute is None:
-            continue
-        if attribute.ref_attr_name:
-            raise ParameterError(
-                f"{name} of {path}",
-                f"refers to {attribute.ref_attr_name!r}, an attribute of a function, but is in no "
-                "function",
-                way_out="Give the node a number.",
-            )
-        if attribute.type != kind:
-            got = AttributeProto.AttributeType.Name(attribute.type)
-            raise ParameterError(
-                f"{name} of the LRN {path}",
-                f"must be {rule}",
-                got=f"an attribute of type {got}",
-                way_out="Export the model again.",
-            )
-        said[name] = attribute.i if name == "size" else decimal32(attribute.f)
+    try:
+        said = words_of(found.attributes)
+    except ParameterError as error:
+        raise error.about(f"{error.subject} of the LRN {path}") from error
     if said["size"] is None or said["size"] < 1:
         raise ParameterError(
             f"size of the LRN {path}",
@@ -101,7 +75,7 @@ def in_onnx_words(spec: LRNSpec, channels: int | None = None) -> dict[str, Any] 
     except ConventionError as error:
         narrower = spec if channels is None else clipped(spec, channels)
         return error.reason if narrower == spec else in_onnx_words(narrower)
-    for name in DEFAULTS:
+    for name in ("alpha", "beta", "bias"):
         if not fits_float32(words[name]):
             return f"ONNX keeps {name} in float32, where {words[name]!r} does not fit"
     if words["size"] >= 2**63:
@@ -159,7 +133,7 @@ def rewrite(model: Model, changes: Mapping[str, LRNSpec]) -> ModelProto:
                 way_out="To give them different ones, write the function out with "
                 "onnx.inliner.inline_local_functions(model).",
             )
-        kept = [attribute for attribute in node.attribute if attribute.name not in _KINDS]
+        kept = [attribute for attribute in node.attribute if attribute.name not in DEFAULTS]
         del node.attribute[:]
         node.attribute.extend([*kept, *map(helper.make_attribute, said, said.values())])
     return with_data(copy, model, folder)

@@ -87,6 +87,14 @@ def described(name: str, dtype: str, sizes: Sequence[Any] | None) -> onnx.ValueI
     return helper.make_tensor_value_info(name, kind, sizes)
 
 
+def declared_sizes(tensor: Any) -> tuple[int | str | None, ...] | None:
+    """The shape in a tensor's type, None for a size or a rank that it does not tell."""
+    if tensor is None or not tensor.HasField("shape"):
+        return None
+    dims = tensor.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims)
+
+
 def is_op(node: NodeProto, kind: str) -> bool:
     """Whether it is that operator of the standard, with the inputs and the output it must have."""
     known = node.op_type == kind and node.domain in ONNX_DOMAIN
@@ -214,13 +222,10 @@ class Scope:
     def sizes(self, name: str) -> tuple[int | str, ...] | None:
         """A value's shape, where its rank is known: an unknown size has a name, and sizes of one
         name are equal."""
-        kind = self._types.get(name)
-        if kind is None or not kind.HasField("shape"):
+        sizes = declared_sizes(self._types.get(name))
+        if sizes is None:
             return None
-        return tuple(
-            d.dim_value if d.HasField("dim_value") else d.dim_param or f"{name}[{i}]"
-            for i, d in enumerate(kind.shape.dim)
-        )
+        return tuple(f"{name}[{i}]" if n is None else n for i, n in enumerate(sizes))
 
     def value(self, name: str) -> Array | None:
         """A constant, or a shape, in which names stand for the sizes that depend on the input; None

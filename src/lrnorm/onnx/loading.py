@@ -14,7 +14,16 @@ from lrnorm._spec.errors import FileError, KindError, LRNormError, ParameterErro
 from lrnorm._spec.spec import is_integer
 from lrnorm.net import NetGraph, NetPort
 from lrnorm.onnx.cutting import Cut, Level, Norm, cut
-from lrnorm.onnx.graph import Model, Scope, copied, described, free, scopes, with_data
+from lrnorm.onnx.graph import (
+    Model,
+    Scope,
+    copied,
+    declared_sizes,
+    described,
+    free,
+    scopes,
+    with_data,
+)
 from lrnorm.onnx.segments import TYPES, OnnxSegment, Sizes, Value, example_of, session_of
 from lrnorm.onnx.writing import part_of
 
@@ -179,12 +188,10 @@ def _declared(value: ValueInfoProto) -> Value:
     """An input of the model."""
     tensor = value.type.tensor_type
     kind = f"tensor({TensorProto.DataType.Name(tensor.elem_type).lower()})"
-    sizes = tuple(
-        d.dim_value if d.HasField("dim_value") else d.dim_param or (None if axis else _BATCH)
-        for axis, d in enumerate(tensor.shape.dim)
-    )
-    known = sizes if tensor.HasField("shape") else None
-    return _value(value.name, kind if kind in TYPES else helper.printable_type(value.type), known)
+    sizes = declared_sizes(tensor)
+    if sizes and sizes[0] is None:
+        sizes = (_BATCH, *sizes[1:])
+    return _value(value.name, kind if kind in TYPES else helper.printable_type(value.type), sizes)
 
 
 def _value(name: str, kind: str, sizes: Sizes | None) -> Value:

@@ -22,6 +22,8 @@ from lrnorm.onnx.writing import part_of
 
 Shape = tuple[int, ...]
 
+_DOOR = "measuring what operators compute"
+
 
 class Measurer:
     """Measures candidates of one model; equal subgraphs are measured once."""
@@ -69,13 +71,6 @@ def _measured(part: _Part, sizes: tuple[int | str, ...]) -> tuple[LRNSpec, int] 
         return None
     same = others == shape or computes(run, spec, others, axis, dtype)
     return (spec, axis) if same else None
-
-
-def _session(model: ModelProto) -> Any:
-    """ONNX Runtime's session of the model; None where it refuses."""
-    door = "measuring what operators compute"
-    with contextlib.suppress(FileError):
-        return session_of(model.SerializeToString(), 1, door=door)
 
 
 def _in_float32(model: ModelProto) -> ModelProto:
@@ -134,10 +129,12 @@ class _Part:
         result = described(self._result, self._dtype, None)
         tensors = [*self._constants, *self._known_shapes(chosen)]
         model = part_of(self._model, self._nodes, [source], [result], tensors)
-        session, dtype = _session(model), self._dtype
-        if session is None and dtype != "float32":  # a type that ONNX Runtime lacks
-            session, dtype = _session(_in_float32(model)), "float32"
-        if session is None:
+        for dtype in dict.fromkeys((self._dtype, "float32")):  # ONNX Runtime may lack the type
+            typed = model if dtype == self._dtype else _in_float32(model)
+            with contextlib.suppress(FileError):
+                session = session_of(typed.SerializeToString(), 1, door=_DOOR)
+                break
+        else:
             raise IdentificationError("ONNX Runtime does not run it by itself", "raises")
 
         def run(x: Any) -> Any:

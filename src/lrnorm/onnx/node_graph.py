@@ -18,7 +18,7 @@ from lrnorm.net.nodes import node_of
 from lrnorm.net.ports import Source, named
 from lrnorm.onnx.attributes import fits_float32, in_onnx_words
 from lrnorm.onnx.decomposing import write_out
-from lrnorm.onnx.graph import free, renamed
+from lrnorm.onnx.graph import described, free, renamed
 from lrnorm.onnx.segments import OnnxSegment
 
 _BATCH = "batch"
@@ -57,12 +57,10 @@ def to_onnx(layer: Any) -> ModelProto:
     sizes = getattr(layer, "input", None) or (None, None, None)
     names = ("channels", "height", "width")
     shape = ["batch", *(size or name for size, name in zip(sizes, names, strict=True))]
-    ports = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name in ("Input", "Output")
-    ]
+    ports = [described(name, "float32", shape) for name in ("Input", "Output")]
     said = in_onnx_words(spec, sizes[0])
-    node = helper.make_node("LRN", ["Input"], ["Output"], name="LRN")
+    words = {} if isinstance(said, str) else said
+    node = helper.make_node("LRN", ["Input"], ["Output"], name="LRN", **words)
     graph = helper.make_graph([node], "LocalResponseNormalization", ports[:1], ports[1:])
     model = helper.make_model(
         graph,
@@ -72,9 +70,6 @@ def to_onnx(layer: Any) -> ModelProto:
     )
     if isinstance(said, str):
         write_out(model, _checked(spec))
-    else:
-        attributes = map(helper.make_attribute, said, said.values())
-        model.graph.node[0].attribute.extend(attributes)
     onnx.checker.check_model(model, full_check=True)
     return model
 
