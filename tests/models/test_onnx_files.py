@@ -58,3 +58,40 @@ def test_an_lrn_written_out_is_found_with_the_package(save: Any) -> None:
     assert (found.spec, found.axis, found.convention) == (spec, 1, None)
     assert [remark.code for remark in found.remarks] == ["written_out"]
     assert plain(path) == {}
+
+
+def with_alpha(**fields: Any) -> Any:
+    model = model_of([lrn("x", "y", name="a", size=5)])
+    model.graph.node[0].attribute.add(name="alpha", **fields)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"type": 2, "i": 1}, "alpha must be a float, got an attribute of type INT"),
+        ({"type": 1, "ref_attr_name": "strength"}, "alpha refers to 'strength', an attribute of"),
+    ],
+)
+def test_an_attribute_that_says_no_number(save: Any, fields: Any, text: str) -> None:
+    """It is a remark where files are listed, an error where numbers are asked for."""
+    path = save("net.onnx", with_alpha(**fields).SerializeToString())
+    [found] = models.find(path)
+    assert (found.spec, found.remarks[0].code) == (None, "bad_parameter")
+    assert text in found.remarks[0].text
+    with pytest.raises(lrnorm.ParameterError, match="alpha of the LRN a"):
+        lrnorm.onnx.specs(path)
+
+
+def test_the_first_version_of_the_format_has_no_types_of_attributes(save: Any) -> None:
+    path = save("net.onnx", with_alpha(f=0.5).SerializeToString())
+    assert plain(path) == lrnorm.onnx.specs(path)
+    assert plain(path)["a"].scale == 0.1
+
+
+def test_a_graph_that_comes_in_parts(save: Any) -> None:
+    """Protocol buffers join the parts of one message."""
+    first = model_of([lrn("x", "h", name="a", size=5)]).SerializeToString()
+    second = onnx.ModelProto(graph=onnx.GraphProto(node=[lrn("h", "z", name="b", size=3)]))
+    path = save("net.onnx", first + second.SerializeToString())
+    assert list(plain(path)) == list(lrnorm.onnx.specs(path)) == ["a", "b"]
