@@ -66,18 +66,24 @@ struct Job {
     void work(int seat) {
         for (int k = 0; k < threads; ++k) {
             const int stretch = (seat + k) % threads;
-            const std::int64_t begin = begin_of(stretch), end = begin_of(stretch + 1);
-            for (std::int64_t i; (i = begin + taken[stretch].value.fetch_add(1, std::memory_order_relaxed)) < end;) {
+            const std::int64_t first = begin_of(stretch), behind = begin_of(stretch + 1);
+            for (std::int64_t i; (i = first + taken[stretch].value.fetch_add(1, std::memory_order_relaxed)) < behind;) {
                 piece(context, i);
-                if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 == count) finished.notify_all();
+                if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+                    const std::lock_guard lock(asleep);
+                    end.notify_all();
+                }
             }
         }
     }
 
+    // Not by std::atomic's own wait: where the system has none, as on Windows, libstdc++ 12 can lose
+    // the wake-up between its look at the value and its sleep.
     void wait() {
-        if (look_on([&] { return finished.load(std::memory_order_acquire) == count; })) return;
-        for (std::int64_t done; (done = finished.load(std::memory_order_acquire)) < count;)
-            finished.wait(done, std::memory_order_acquire);
+        const auto over = [&] { return finished.load(std::memory_order_acquire) == count; };
+        if (look_on(over)) return;
+        std::unique_lock lock(asleep);
+        end.wait(lock, over);
     }
 
     struct alignas(64) Counter {
@@ -90,6 +96,8 @@ struct Job {
     const std::unique_ptr<Counter[]> taken;
     std::atomic<int> seated{1};  // the caller has seat 0
     std::atomic<std::int64_t> finished{0};
+    std::mutex asleep;
+    std::condition_variable end;
 };
 
 // Workers sleep until a job is posted. They hold the job by shared ownership: one that wakes
