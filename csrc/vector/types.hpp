@@ -7,7 +7,11 @@
 #include <cstring>
 
 // Small functions of hot loops: out of line, their vectors go through memory.
+#if defined(LRN_SMALL)
+#define LRN_INLINE inline
+#else
 #define LRN_INLINE [[gnu::always_inline]] inline
+#endif
 
 namespace lrn {
 namespace {

@@ -222,6 +222,10 @@ def test_a_forked_child_computes(code: str) -> None:
     succeed(FORK + code, LRNORM_NUM_THREADS="4", **QUIET)
 
 
+@pytest.mark.skipif(
+    "tsan" in os.environ.get("LD_PRELOAD", ""),
+    reason="ThreadSanitizer confuses threads of a forked child",
+)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_fork_while_other_threads_compute() -> None:
     code = """
