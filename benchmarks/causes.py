@@ -69,7 +69,7 @@ CAUSES = (
     ),
     Cause(
         lambda point: int(point.row["window"]) > 5,
-        "windows above 5 channels are summed in double, by additions only: "
+        "windows above 5 channels share a core summed in double, four at a time: "
         f"{_count(window='31'):.1f} instructions per element for 31 channels, {PLAIN:.1f} for 5",
     ),
     Cause(

@@ -125,7 +125,7 @@ def test_every_miss_has_its_reason_or_says_that_there_is_none(tmp_path, case, ca
         (Case((16, 96, 4, 4)), "short rows: one row of 9 numbers takes "),
         (replace(BASE, verb="vjp"), "a gradient reads two arrays"),
         (replace(BASE, dtype="float64"), "float64 keeps D in pairs of doubles"),
-        (replace(BASE, radius=3), "are summed in double"),
+        (replace(BASE, radius=3), "share a core summed in double"),
         (replace(BASE, beta=0.6), "log2 and exp2"),
         (replace(BASE, beta=2.0), "both are bandwidth-bound"),
         (replace(BASE, threads=1), "one thread does all the arithmetic"),
