@@ -149,9 +149,6 @@ private:
     static Doubles add_square(Doubles v, Doubles sum) {
         return {fma(v.low, v.low, sum.low), fma(v.high, v.high, sum.high)};
     }
-    static Doubles doubles_at(const float* p, i64 count) {
-        return count >= float_lanes ? load_doubles(p) : widen(load_part(p, count));
-    }
     static Doubles load_pair(const double* p) { return {load(p), load(p + double_lanes)}; }
     static Doubles sum(Doubles a, Doubles b) { return {a.low + b.low, a.high + b.high}; }
 
@@ -204,7 +201,8 @@ private:
     bool energies_of(const Ends& at, i64 g, i64 first, i64 n) {
         constexpr bool in_float = std::is_same_v<V, vf>;
         const vd scale = all(k.scale), bias = all(k.bias);
-        const double* cores_from[2] = {nothing, nothing};
+        const double* cores_from[] = {nothing, nothing};  // a window has two rows at most
+        static_assert(direct_blocks == 2);
         if (blocks) {
             const auto kept = cores.rows(g);
             for (int r = 0; r < kept.count; ++r) cores_from[r] = kept.row(r) + first;
@@ -214,7 +212,7 @@ private:
         const vf float_scale = all(float(k.scale)), float_bias = all(float(k.bias));
         const auto vector = [&](i64 i, auto get) {
             Doubles core = sum(load_pair(cores_from[0] + i), load_pair(cores_from[1] + i));
-            for (i64 r = 0; r < count; ++r) core = add_square(doubles_at(at.rest[r] + i, n - i), core);
+            for (i64 r = 0; r < count; ++r) core = add_square(get_doubles(at.rest[r], i, n), core);
             vf float_core;
             if constexpr (in_float) float_core = narrow(core);
             const auto put = [&](int r, V of_ends) {
@@ -265,7 +263,7 @@ private:
     const i64 width, groups, blocks, rest, pitch;
     History<S, float> x;
     Writer<S> y;
-    Window<Single, 2> cores;  // over blocks: sums of two rows at most
+    Window<Single, direct_blocks> cores;  // over blocks
     const PowerRows finish;
     float *zeros = nullptr, *rounded = nullptr, *result = nullptr;
     double *energies = nullptr, *nothing = nullptr, *column = nullptr;

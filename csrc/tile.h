@@ -23,7 +23,8 @@ constexpr bool is_chain(Power power) {
 
 // Windows of up to `direct_width` channels are summed afresh for each channel. Wider ones share sums:
 // `group` neighbours at a time (grouped.hpp), or blocks as wide as the window (window.hpp).
-constexpr std::int64_t direct_width = 5, group = 4;
+// There, up to `direct_blocks` sums of a group are added afresh.
+constexpr std::int64_t direct_width = 5, group = 4, direct_blocks = 2;
 
 struct Tile {
     Coefficients coefficients;  // before and after at most channels - 1

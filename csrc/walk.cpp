@@ -77,6 +77,9 @@ struct Walk {
     }
 };
 
+// Squares of float, and their sums, keep enough digits below such a scale.
+bool scales_floats(double scale) { return scale > 0x1p-60 && scale < 0x1p20; }
+
 bool moderate(double v) { return v == 0 || (magnitude(v) > 0x1p-100 && magnitude(v) < 0x1p100); }
 
 // Float squares and sums keep the promised accuracy for short windows; their range asks for
@@ -84,14 +87,13 @@ bool moderate(double v) { return v == 0 || (magnitude(v) > 0x1p-100 && magnitude
 bool narrow_enough(const Coefficients& k, Power power, Type type) {
     return power != Power::any && type != Type::f64 && k.before + k.after < 5 &&
            // Scale 0 makes nan of an infinite sum: that, too, is for the wide kernels.
-           k.scale > 0x1p-60 && k.scale < 0x1p20 &&
+           scales_floats(k.scale) &&
            (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
 }
 
 bool grouped_enough(const Coefficients& k, Power power, Type type) {
     return power != Power::any && type != Type::f64 && k.before + k.after + 1 > direct_width &&
-           // The ends of windows are summed in float: as above.
-           k.scale > 0x1p-60 && k.scale < 0x1p20 && moderate(k.bias);
+           scales_floats(k.scale) && moderate(k.bias);
 }
 
 // Drops axes of one, joins those that lie behind each other in every operand, and moves the one
@@ -236,7 +238,7 @@ i64 forward_period(Type type, const Coefficients& k) {
     if (width <= direct_width) return 1;
     if (!grouped_enough(k, power_of(k.beta), type)) return width;
     const i64 blocks = (width - (group - 1)) / group;  // summed as a window over blocks
-    return blocks <= 2 ? group : group * blocks;
+    return blocks <= direct_blocks ? group : group * blocks;
 }
 
 bool forward(const Problem& problem) { return run(problem, &KernelTable::forward, nullptr); }
