@@ -213,12 +213,7 @@ def forward(
     else:
         y, fresh = _new_like(x)
     _run("forward", source, y, spec=spec, axes=axes, fresh=fresh)
-    with np.errstate(all="ignore"):
-        if out is None:
-            return y.astype(result, copy=False)
-        if y is not out:
-            out[...] = y
-    return out  # type: ignore[no-any-return]
+    return _written(y, out, result)
 
 
 def computing_dtype(x: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:
@@ -269,6 +264,16 @@ def _pair(x: Array, other: Array, name: str) -> tuple[Array, Array]:
     return _converted(x, working), _converted(other, working)
 
 
+def _written(y: Array, out: Any, dtype: np.dtype[Any]) -> Array:
+    """y in `dtype`, or `out` with the values of y."""
+    with np.errstate(all="ignore"):
+        if out is None:
+            return y.astype(dtype, copy=False)
+        if y is not out:
+            out[...] = y
+    return out  # type: ignore[no-any-return]
+
+
 def _derivative(
     verb: str, x: Array, other: Array, name: str, spec: LRNSpec, axis: Axis, out: Any
 ) -> tuple[Array, Any]:
@@ -283,12 +288,7 @@ def _derivative(
     else:
         y, fresh = _new_like(x, source.dtype)
     done = _run(verb, source, second, y, spec=spec, axes=axes, fresh=fresh)
-    with np.errstate(all="ignore"):
-        if out is None:
-            return y.astype(result, copy=False), done
-        if y is not out:
-            out[...] = y
-    return out, done
+    return _written(y, out, result), done
 
 
 def _takes_from_core(out: Array, verb: str, source: Array, second: Array) -> bool:
