@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -231,11 +232,13 @@ def test_ctrl_c_outside_of_the_work_stops_it(x, monkeypatch):
 def test_a_full_disk_leaves_what_is_done(x, monkeypatch):
     stored("x.zarr", x)
     note = chunked.note
+    one_at_a_time = threading.Lock()
 
     def full(folder, name):
-        if len(recorded(folder)) == 2:
-            raise OSError(28, "No space left on device")
-        note(folder, name)
+        with one_at_a_time:
+            if len(recorded(folder)) == 2:
+                raise OSError(28, "No space left on device")
+            note(folder, name)
 
     monkeypatch.setattr(chunked, "note", full)
     subject = os.path.abspath("y.zarr.partial")
