@@ -2,7 +2,7 @@
 #pragma once
 
 #include "box_exact.hpp"
-#include "box_squares.hpp"
+#include "box_short.hpp"
 #include "energy.hpp"
 
 namespace lrn {
@@ -134,6 +134,8 @@ private:
 
 template <class S>
 bool box_forward(const BoxTile& tile) {
+    if constexpr (sizeof(S) == 4)
+        if (is_short(tile)) return run_short(tile);
     return run_in_scratch(BoxForward<S>(tile));
 }
 

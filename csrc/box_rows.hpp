@@ -56,6 +56,8 @@ public:
 
     void begin() { place_cells(tile, which, offsets); }
 
+    bool reads_in_place() const { return direct; }
+
     void fetch(i64 r) {
         if (direct) return;
         with_stored<R>(tile.type, [&](auto element) {
@@ -106,6 +108,8 @@ public:
     }
 
     void begin() { place_cells(tile, out, offsets); }
+
+    bool writes_in_place() const { return direct; }
 
     // Where to write a line; done(r, cell) follows.
     R* line(i64 r, i64 cell) { return direct ? place_of<R>(r, cell) : buffer; }

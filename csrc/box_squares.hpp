@@ -1,12 +1,28 @@
 // Sums of squares over boxes. Where the accuracy promised leaves room for it, squares and the first
-// sums are taken in float: five lines at most, or runs of as many lanes as a vector of doubles has,
-// four roundings in all. What follows is double, and rounding D to float is the fifth.
+// sums are taken in float: five lines at most, or runs of eight lanes, four roundings in all. What
+// follows is double, and rounding D to float is the fifth.
 #pragma once
 
 #include "box_sums.hpp"
 
 namespace lrn {
 namespace {
+
+// The sum of up to five squares, in a tree: get(r) is a vector of the r-th line.
+template <int count, class Get>
+inline vf sum_of_squares(Get get) {
+    const vf a = get(0), b = get(1);
+    if constexpr (count == 2) return fma(b, b, a * a);
+    const vf c = get(2);
+    if constexpr (count == 3) return fma(c, c, fma(b, b, a * a));
+    const vf d = get(3);
+    vf one = fma(c, c, a * a), other = fma(d, d, b * b);
+    if constexpr (count == 5) {
+        const vf e = get(4);
+        one = fma(e, e, one);
+    }
+    return one + other;
+}
 
 template <class S>
 class BoxSquares {
@@ -18,27 +34,24 @@ public:
           window(tile, false),
           n(tile.lanes),
           pitch(round_up(n, float_lanes)),
-          length(pitch + 4 * float_lanes),
           along_line(tile.inner_axes == 0),
           before(along_line ? tile.lane_before : tile.narrow ? tile.inner[0].before : 0),
           width(before + (along_line ? tile.lane_after : tile.narrow ? tile.inner[0].after : 0) + 1),
-          vectors((n - 1 + before % double_lanes) / double_lanes + 2) {}
+          margin(round_up(before, float_lanes)),
+          length(margin + pitch + round_up(width - before, float_lanes) + 2 * float_lanes) {}
 
     void place(Arena& arena) {
         window.place(arena);
         if (!tile.narrow) return;
-        line = arena.take<float>(length) + float_lanes;
-        zeros = arena.take<S>(pitch);
-        runs = arena.take<double>(double_lanes * vectors);
-        ends = arena.take<double>(double_lanes * vectors);
-        sums = arena.take<double>(pitch);
+        if (along_line) line = arena.take<float>(lines() * length) + margin;
+        else zeros = arena.take<S>(pitch);
     }
 
     void begin() {
         window.begin();
         if (!tile.narrow) return;
-        std::memset(line - float_lanes, 0, std::size_t(length) * sizeof(float));
-        std::memset(static_cast<void*>(zeros), 0, std::size_t(pitch) * sizeof(S));
+        if (along_line) std::memset(line - margin, 0, std::size_t(lines() * length) * sizeof(float));
+        else std::memset(static_cast<void*>(zeros), 0, std::size_t(pitch) * sizeof(S));
     }
 
     void take_in(i64 j, const BoxReader<S>& x) {
@@ -57,27 +70,13 @@ public:
     typename BoxRing<A>::Rows rows(i64 c) const { return window.rows(c); }
 
 private:
-    // The sum of up to five squares, in a tree: get(r) is a vector of the r-th line.
-    template <int count, class Get>
-    static vf squares(Get get) {
-        const vf a = get(0), b = get(1);
-        if constexpr (count == 2) return fma(b, b, a * a);
-        const vf c = get(2);
-        if constexpr (count == 3) return fma(c, c, fma(b, b, a * a));
-        const vf d = get(3);
-        vf one = fma(c, c, a * a), other = fma(d, d, b * b);
-        if constexpr (count == 5) {
-            const vf e = get(4);
-            one = fma(e, e, one);
-        }
-        return one + other;
-    }
+    i64 lines() const { return width <= direct_width ? 1 : 4; }
 
     template <class Get>
     void short_sums(i64 j, i64 at, Get get) {
         const auto all_of = [taker = window.row_of(j), end = pitch, at, get](auto count) {
             for (i64 i = 0; i < end; i += float_lanes) {
-                const Doubles sum = widen(squares<count.value>([&](int r) { return get(r, i); }));
+                const Doubles sum = widen(sum_of_squares<count.value>([&](int r) { return get(r, i); }));
                 put_doubles(taker, at + i, sum.low, sum.high);
             }
         };
@@ -111,59 +110,53 @@ private:
         }
     }
 
-    // The sum of `count` neighbours, from each of half a vector of places on, in a tree.
-    template <int count>
-    static vf_half run_of(const float* p) {
-        if constexpr (count == 1) return load_raw<vf_half>(p);
-        else return run_of<count / 2>(p) + run_of<count / 2>(p + count / 2);
-    }
-
-    // What is left of the width: runs of 4, 2 and 1.
-    template <int count = double_lanes / 2>
-    static vd rest_of(const float* p, i64 rest, vd sum) {
-        if (rest & count) {
-            sum += __builtin_convertvector(run_of<count>(p), vd);
-            p += count;
-        }
-        if constexpr (count > 1) return rest_of<count / 2>(p, rest, sum);
-        else return sum;
-    }
-
-    // As LaneSums::wide, the runs added in float.
+    // Runs of four and eight lanes in float, and of eight, one after the other, the boxes in double. What
+    // begins at lane i has its place at i.
+    //
+    //     width 31, before 15:   lane i has the runs of 8 8 8 4 2 1 lanes that begin at
+    //                            i - 15, i - 7, i + 1, i + 9, i + 13, i + 15
+    // The last three are added in float, too.
     LRN_LOOP void long_line(i64 j, const S* x) {
-        const i64 whole = width / double_lanes, rest = width % double_lanes, shift = before % double_lanes;
-        const i64 n = this->n, pitch = this->pitch, vectors = this->vectors, behind = before / double_lanes;
-        float* const line = this->line;
-        double *const runs = this->runs, *const sums = this->sums;
-        for (i64 i = 0; i < n; i += float_lanes) {
-            const vf v = get(x, i, n);
-            store(line + i, v * v);
+        const i64 n = this->n, pitch = this->pitch, first = -margin, end = length - margin - 2 * float_lanes;
+        float *const ones = line, *const fours = ones + length, *const eights = fours + length;
+        const float* const nothing = eights + length;
+        const auto square = [](vf v) { return v * v; };
+        i64 i = 0;
+        for (; i + float_lanes <= n; i += float_lanes) store(ones + i, square(load(x + i)));
+        if (i < n) store(ones + i, square(load_part(x + i, n - i)));
+        const auto four_from = [](const float* p) { return (load(p) + load(p + 1)) + (load(p + 2) + load(p + 3)); };
+        for (i64 i = first; i < end; i += float_lanes) {
+            const vf four = four_from(ones + i);
+            store(fours + i, four);
+            store(eights + i, four + four_from(ones + i + 4));
         }
-        for (i64 u = 0; u < vectors; ++u)
-            store(runs + u * double_lanes, __builtin_convertvector(run_of<double_lanes>(line + (u - 1) * double_lanes - shift), vd));
-        slide<Single>(
-            vectors, behind - 1, whole, pitch / double_lanes, ends, [=](i64 u) { return Single{load(runs + u * double_lanes)}; },
-            [=](i64 v, Single sum) { store(sums + v * double_lanes, sum.sum); });
         const auto taker = window.row_of(j);
-        const auto complete = [=](i64 v) {
-            const vd sum = load(sums + v * double_lanes);
-            const i64 from = (v - behind + whole) * double_lanes - shift;
-            return rest && from > -2 * double_lanes && from < n ? rest_of(line + from, rest, sum) : sum;
+        const i64 whole = width / 8 * 8;
+        i64 at = whole - before;
+        const auto rest = [&](const float* runs, i64 lanes) {
+            const float* run = width & lanes ? runs + at : nothing;
+            if (width & lanes) at += lanes;
+            return run;
         };
-        for (i64 v = 0; v < pitch / double_lanes; v += 2) {
-            const vd low = complete(v);
-            put_doubles(taker, v * double_lanes, low, complete(v + 1));
+        const float *const four = rest(fours, 4), *const two = rest(ones, 2), *const one = rest(ones, 1);
+        const float* const eight = eights - before;
+        for (i64 i = 0; i < pitch; i += float_lanes) {
+            Doubles sum = widen(load(four + i) + ((load(two + i) + load(two + 1 + i)) + load(one + i)));
+            for (i64 k = 0; k < whole; k += 8) {
+                const Doubles next = load_doubles(eight + k + i);
+                sum = {sum.low + next.low, sum.high + next.high};
+            }
+            put_doubles(taker, i, sum.low, sum.high);
         }
     }
 
     const BoxTile& tile;
     BoxWindow<A> window;
-    i64 n, pitch, length;
+    i64 n, pitch;
     bool along_line;
-    i64 before, width, vectors;
+    i64 before, width, margin, length;  // the margin before a line of that length is zero, as is what lies behind it
     float* line = nullptr;
     S* zeros = nullptr;
-    double *runs = nullptr, *ends = nullptr, *sums = nullptr;
 };
 
 }  // namespace

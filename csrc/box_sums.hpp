@@ -78,39 +78,39 @@ public:
         if (width > direct_width) prefix = arena.take<double>(A::parts * length);
     }
 
+    void begin() { clear_prefix(); }
+
     class Taker {
     public:
         void put(i64 i, A low, A high) const {
-            put_one(i, low);
-            put_one(i + double_lanes, high);
+            low.store(to + i, length);
+            high.store(to + i + double_lanes, length);
+            if (!prefix) return;
+            add(i, low);
+            add(i + double_lanes, high);
         }
 
     private:
         friend class BoxRing;
-        Taker(double* to, double* prefix, bool empty, i64 length)
-            : to(to), prefix(prefix), empty(empty), length(length) {}
-        void put_one(i64 i, A term) const {
-            term.store(to + i, length);
-            if (prefix) (empty ? term : A::load(prefix + i, length) + term).store(prefix + i, length);
-        }
+        Taker(double* to, double* prefix, i64 length) : to(to), prefix(prefix), length(length) {}
+        void add(i64 i, A term) const { (A::load(prefix + i, length) + term).store(prefix + i, length); }
         double *to, *prefix;
-        bool empty;
         i64 length;
     };
 
     // Takes the terms of row j in; end(j) follows.
-    Taker row(i64 j) const { return Taker(slot(j), prefix, prefix_empty, length); }
+    Taker row(i64 j) const { return Taker(slot(j), prefix, length); }
 
     // Row j is in. Beyond the last row there is nothing to put, but blocks end there too.
     LRN_LOOP void end(i64 j) {
         prefix_empty = prefix_empty && j >= count;
         if (width <= direct_width || j % width != width - 1) return;
-        const i64 n = length;
-        for (i64 k = least(j, count - 1) - 1; k > j - width && k >= 0; --k) {
-            double *to = slot(k), *next = slot(k + 1);
+        const i64 n = length, size = A::parts * n, first = j - width + 1;  // that row is in the ring's first place
+        for (i64 k = least(j, count - 1) - 1; k >= most(first, 0); --k) {
+            double *to = ring + (k - first) * size, *next = to + size;
             for (i64 i = 0; i < n; i += double_lanes) (A::load(to + i, n) + A::load(next + i, n)).store(to + i, n);
         }
-        prefix_empty = true;
+        clear_prefix();
     }
 
     // The rows whose sum is that of the window around row c.
@@ -158,6 +158,10 @@ public:
     }
 
 private:
+    void clear_prefix() {
+        prefix_empty = true;
+        if (prefix) std::memset(prefix, 0, std::size_t(A::parts * length) * sizeof(double));
+    }
     double* slot(i64 j) const { return ring + j % width * (A::parts * length); }
 
     i64 before, width, count, length;
@@ -292,7 +296,10 @@ public:
         ends = arena.take<double>(A::parts * double_lanes * longest);
     }
 
-    void begin() { lane.begin(); }
+    void begin() {
+        lane.begin();
+        ring.begin();
+    }
 
     // line(cell) gives a function of i, the index of a vector of floats, whose values are the terms of that line.
     template <class Line>

@@ -18,6 +18,7 @@ using i64 = std::int64_t;
 constexpr i64 elements_worth_sharing = 1 << 15;
 constexpr i64 enough_lanes = 16, most_lanes = 512;
 constexpr i64 bytes_of_sums = 256 << 10;     // what the rows of a box may fill of the cache
+constexpr i64 widest_of_runs = 64;  // lanes of a box that is added from runs of eight, one after the other
 constexpr i64 elements_of_a_piece = 1 << 16;  // of a tile that is cut for parameter gradients
 
 i64 magnitude(i64 v) { return v < 0 ? -v : v; }
@@ -162,7 +163,7 @@ void arrange(const Axes& axes, const void* const* data, Walk& walk) {
 bool narrow_enough(const BoxTile& tile, Type type) {
     const Coefficients& k = tile.coefficients;
     const bool one_direction =
-        tile.inner_axes == 0 || (tile.inner_axes == 1 && tile.lane_before + tile.lane_after == 0 &&
+        (tile.inner_axes == 0 && tile.lane_before + tile.lane_after < widest_of_runs) || (tile.inner_axes == 1 && tile.lane_before + tile.lane_after == 0 &&
                                  tile.inner[0].before + tile.inner[0].after < 5);
     return type != Type::f64 && one_direction && tile.power != Power::two &&
            (tile.power == Power::one || (k.beta >= -0.75 && k.beta <= 0.75)) && k.scale > 0x1p-60 &&

@@ -32,10 +32,12 @@ inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
 inline i64 most(i64 a, i64 b) { return a > b ? a : b; }
 
 // Numbers v >= 0 outside [low, high], and nan: one comparison, of their bits as whole numbers that
-// begin with the smallest one at `low`.
+// begin with the smallest one at `low`. Where low > high all are outside.
 class Beyond {
 public:
-    Beyond(float low, float high) : first(0x80000000 - bits_of<std::uint32_t>(low)), last(int(bits_of<std::uint32_t>(high) + first)) {}
+    Beyond(float low, float high)
+        : first(low > high ? 1 : 0x80000000 - bits_of<std::uint32_t>(low)),
+          last(low > high ? smallest : int(bits_of<std::uint32_t>(high) + first)) {}
     void add(vf v) {
         const vi place = places(v);
         farthest = place > farthest ? place : farthest;
@@ -45,9 +47,10 @@ public:
 
 private:
     vi places(vf v) const { return bits_of<vi>(bits_of<vu>(v) + first); }
+    static constexpr int smallest = -0x7fffffff - 1;
     std::uint32_t first;
     int last;
-    vi farthest = vi{} + (-0x7fffffff - 1);
+    vi farthest = vi{} + smallest;
 };
 
 inline unsigned beyond(vf v, float low, float high) { return Beyond(low, high).lanes(v); }

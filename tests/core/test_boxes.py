@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import LAYOUTS
+from whole_range import COEFFICIENTS, forward_bound, inputs
 
 import lrnorm
 from lrnorm import LRNSpec, _core
@@ -62,6 +63,40 @@ def test_boxes_hold_the_bounds(problem: Any) -> None:
     assert np.array_equal(place, y)
 
 
+# Short boxes, runs of lanes, and lines wider than runs serve.
+SIZES = [((1, 1), (1, 1)), ((2, 3), (2, 0)), ((4, 1), (1, 30)), ((3, 40), (9, 39))]
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.6, 0.75, 1.0])
+@pytest.mark.parametrize("ends", SIZES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_boxes_over_the_whole_range(dtype: Any, ends: Any, beta: float, isa: str) -> None:
+    for name, x in inputs(dtype, 19, 90, seed=7).items():
+        for scale, bias in COEFFICIENTS:
+            spec = LRNSpec(scale / 9, beta, bias, *ends)
+            y = lrnorm.local_response_norm(x, spec=spec, axis=(0, 1))
+            worst = exact.worst_ulp(y, exact.forward(x, spec, (0, 1)))
+            assert worst <= forward_bound(dtype, beta), (name, spec)
+
+
+@pytest.mark.parametrize("beta", [0.6, 0.75])
+@pytest.mark.parametrize("ends", SIZES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_box_derivatives_over_the_whole_range(dtype: Any, ends: Any, beta: float, isa: str) -> None:
+    others = inputs(dtype, 11, 90, seed=8)
+    for name, x in inputs(dtype, 11, 90, seed=7).items():
+        g = others[name] if name in ("by pixel", "by element", "sparse") else others["normal"]
+        for scale, bias in COEFFICIENTS:
+            spec = LRNSpec(scale / 9, beta, bias, *ends)
+            for verb, reference in (
+                (lrnorm.local_response_norm_vjp, exact.vjp),
+                (lrnorm.local_response_norm_jvp, exact.jvp),
+            ):
+                true, size = reference(x, g, spec, (0, 1))
+                worst = exact.worst_ulp(verb(x, g, spec=spec, axis=(0, 1)), true, size)
+                assert worst <= 8, (verb.__name__, name, spec)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_box_in_any_layout(layout: str, isa: str) -> None:
     values = np.random.default_rng(3).normal(size=(2, 7, 6, 19)).astype(np.float32)
@@ -83,10 +118,12 @@ def test_a_window_over_one_index_is_no_axis_of_the_box() -> None:
     assert along.tobytes() == lrnorm.local_response_norm(x, spec=box, axis=(2, 1)).tobytes()
 
 
+@pytest.mark.parametrize("ends", [((1, 4), (2, 9)), ((1, 2), (2, 0))])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 1e-30, 1e300])
-def test_a_value_reaches_its_own_boxes_alone(kind: Any, value: float) -> None:
-    spec = LRNSpec(0.7, 0.5, 1.0, (1, 4), (2, 9))
+def test_a_value_reaches_its_own_boxes_alone(kind: Any, value: float, ends: Any) -> None:
+    spec = LRNSpec(0.7, 0.5, 1.0, *ends)
+    (up, left), (down, right) = ends
     rng = np.random.default_rng(5)
     x, g = (rng.normal(size=(2, 15, 40)).astype(kind) for _ in range(2))
     with np.errstate(over="ignore"):
@@ -99,9 +136,10 @@ def test_a_value_reaches_its_own_boxes_alone(kind: Any, value: float) -> None:
     }
     for name, way in ways.items():
         y, z = way(x), way(changed)
-        rows, columns = slice(4, 8), slice(11, 25)
+        rows, columns = slice(6 - down, 7 + up), slice(20 - right, 21 + left)
         if name == "vjp":  # by way of another's D it reaches a box of boxes
-            rows, columns = slice(3, 10), slice(7, 34)
+            height, width = up + down, left + right
+            rows, columns = slice(6 - height, 7 + height), slice(20 - width, 21 + width)
         outside = np.ones(x.shape, bool)
         outside[1, rows, columns] = False
         assert y[outside].tobytes() == z[outside].tobytes(), name

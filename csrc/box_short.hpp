@@ -1,0 +1,203 @@
+// Forward over boxes of at most five rows by five lanes, where squares in float keep the accuracy
+// promised. The sums are those of box_squares.hpp in the other order, without a ring: the rows around
+// a line are added in float, and what they come to is read at shifted places and added in double.
+//
+//     3 by 3, row c:   line = x[c-1]^2 + x[c]^2 + x[c+1]^2     D[i] = bias + scale (line[i-1] + line[i] + line[i+1])
+//
+// Lines are often short, as pictures are: those that are read and written where they lie go through
+// each loop several at a time, so that what a loop needs is set up once for all.
+#pragma once
+
+#include "box_exact.hpp"
+#include "box_squares.hpp"
+#include "energy.hpp"
+
+namespace lrn {
+namespace {
+
+inline bool is_short(const BoxTile& tile) {
+    const Coefficients& k = tile.coefficients;
+    return tile.narrow && has_own_kernels(tile.power) && tile.inner_axes == 0 && k.before + k.after < direct_width &&
+           tile.lane_before + tile.lane_after < direct_width;
+}
+
+// The sums of squares down the rows, for several lines at a time, with zeros around each.
+class RowSquares {
+public:
+    static constexpr i64 most_lines = 8;
+
+    explicit RowSquares(const BoxTile& tile)
+        : tile(tile),
+          before(tile.coefficients.before),
+          height(before + tile.coefficients.after + 1),
+          pitch(round_up(tile.lanes, float_lanes) + float_lanes) {}
+
+    void place(Arena& arena) {
+        lines = arena.take<float>(most_lines * pitch + float_lanes) + float_lanes;
+        zeros = arena.take<float>(tile.lanes);
+    }
+
+    void begin() {
+        std::memset(lines - float_lanes, 0, std::size_t(most_lines * pitch + float_lanes) * sizeof(float));
+        std::memset(zeros, 0, std::size_t(tile.lanes) * sizeof(float));
+    }
+
+    // Adds the rows around c, c + 1, …
+    void add(const BoxReader<float>& x, i64 c, i64 count) {
+        if (height == 5) add_rows<5>(x, c, count);
+        else if (height == 4) add_rows<4>(x, c, count);
+        else if (height == 3) add_rows<3>(x, c, count);
+        else add_rows<2>(x, c, count);
+    }
+
+    const float* line(i64 r) const { return lines + r * pitch; }
+
+private:
+    template <int rows>
+    void add_rows(const BoxReader<float>& x, i64 c, i64 count) {
+        const i64 n = tile.lanes;
+        const auto at = [&](i64 r) { return r < 0 || r >= tile.rows ? zeros : x.line(r, 0); };
+        float* to = lines;
+        const float* row[rows + 1];
+        for (int r = 1; r < rows; ++r) row[r] = at(c - before + r - 1);
+        for (i64 last = c - before + rows - 1; last < c - before + rows - 1 + count; ++last, to += pitch) {
+            row[rows] = at(last);
+            for (int r = 0; r < rows; ++r) row[r] = row[r + 1];
+            i64 i = 0;
+            for (; i + float_lanes <= n; i += float_lanes)
+                store(to + i, sum_of_squares<rows>([&](int r) { return load(row[r] + i); }));
+            if (i < n) store(to + i, sum_of_squares<rows>([&](int r) { return load_part(row[r] + i, n - i); }));
+        }
+    }
+
+    const BoxTile& tile;
+    const i64 before, height, pitch;
+    float *lines = nullptr, *zeros = nullptr;
+};
+
+template <Power power>
+class ShortBoxForward {
+public:
+    explicit ShortBoxForward(const BoxTile& tile)
+        : tile(tile),
+          k(tile.coefficients),
+          x(tile, X, k.before + k.after + 1),
+          y(tile),
+          squares(tile),
+          lines_at_once(x.reads_in_place() && y.writes_in_place() ? RowSquares::most_lines : 1),
+          lowest(float_limits(tile).low),
+          highest(float_limits(tile).high),
+          rare(tile),
+          exact(tile, false, 1) {}
+
+    void place(Arena& arena) {
+        x.place(arena);
+        y.place(arena);
+        squares.place(arena);
+        rare.place(arena);
+        exact.place(arena);
+    }
+
+    void run() {
+        x.begin();
+        y.begin();
+        squares.begin();
+        const i64 width = tile.lane_before + tile.lane_after + 1;
+        i64 fetched = most(tile.first - k.before, 0);
+        for (i64 c = tile.first, count; c < tile.last; c += count) {
+            count = least(lines_at_once, tile.last - c);
+            for (; fetched < least(c + count + k.after, tile.rows); ++fetched) x.fetch(fetched);
+            squares.add(x, c, count);
+            if (width == 3) finish<3>(c, count);
+            else if (width == 5) finish<5>(c, count);
+            else finish<0>(c, count);
+        }
+    }
+
+private:
+    struct Limits {
+        float low, high;
+    };
+    static Limits float_limits(const BoxTile& tile) {
+        const EnergyNumbers numbers(tile.coefficients, power, false, false);
+        return {float(numbers.plain.low), float(numbers.plain.high)};
+    }
+
+    // D of a vector of elements, from the line around them. The product of two floats rounds once,
+    // in float as in double.
+    template <int fixed>
+    static vf energy(const float* line, int width, vd scale, vd bias) {
+        Doubles sum = load_doubles(line);
+        const auto add = [&](int at) {
+            const Doubles next = load_doubles(line + at);
+            sum = {sum.low + next.low, sum.high + next.high};
+        };
+        if constexpr (fixed >= 3) add(1), add(2);
+        if constexpr (fixed == 5) add(3), add(4);
+        if constexpr (fixed == 0)
+            for (int at = 1; at < width; ++at) add(at);
+        return narrow(Doubles{fma(sum.low, scale, bias), fma(sum.high, scale, bias)});
+    }
+
+    template <int fixed>
+    LRN_LOOP void finish(i64 c, i64 count) {
+        const i64 n = tile.lanes, before = tile.lane_before;
+        const int width = int(before + tile.lane_after + 1);
+        const vd scale = all(k.scale), bias = all(k.bias);
+        const float lowest = this->lowest, highest = this->highest;
+        const float* own = x.line(c, 0);
+        float* to = y.line(c, 0);
+        for (i64 r = 0; r < count; ++r, own += tile.row_stride[X], to += tile.row_stride[out]) {
+            const float* const line = squares.line(r) - before;
+            Beyond far(lowest, highest);
+            const auto result = [&](i64 i, vf v) {
+                const vf d = energy<fixed>(line + i, width, scale, bias);
+                far.add(d);
+                return v * chain<power>(d);
+            };
+            i64 i = 0;
+            for (; i + float_lanes <= n; i += float_lanes) store(to + i, result(i, load(own + i)));
+            if (i < n) store_part(to + i, result(i, load_part(own + i, n - i)), n - i);
+            if (lines_at_once == 1) y.done(c + r, 0);
+            if (far.any()) [[unlikely]] repair(c + r, line);
+        }
+    }
+
+    [[gnu::noinline]] void repair(i64 c, const float* line) {
+        const int width = int(tile.lane_before + tile.lane_after + 1);
+        rare.clear();
+        for (i64 i = 0; i < tile.lanes; i += float_lanes) {
+            const vf d = energy<0>(line + i, width, all(k.scale), all(k.bias));
+            if (const unsigned lanes = outside(d, all(lowest), all(highest))) rare.add(0, i, lanes);
+        }
+        for (i64 lane : rare) {
+            const Real sum = exact.at(c, lane, [&](i64 r, i64 other) {
+                const Real v = x.at(r, 0, other);
+                return v * v;
+            });
+            y.replace(c, 0, lane, scalar::box_forward(x.at(c, 0, lane), sum, k));
+        }
+    }
+
+    const BoxTile& tile;
+    const Coefficients& k;
+    BoxReader<float> x;
+    BoxWriter<float> y;
+    RowSquares squares;
+    const i64 lines_at_once;
+    const float lowest, highest;
+    BoxRare rare;
+    ExactSums exact;
+};
+
+inline bool run_short(const BoxTile& tile) {
+    switch (tile.power) {
+        case Power::quarter: return run_in_scratch(ShortBoxForward<Power::quarter>(tile));
+        case Power::half: return run_in_scratch(ShortBoxForward<Power::half>(tile));
+        case Power::three_quarter: return run_in_scratch(ShortBoxForward<Power::three_quarter>(tile));
+        default: return run_in_scratch(ShortBoxForward<Power::one>(tile));
+    }
+}
+
+}  // namespace
+}  // namespace lrn
