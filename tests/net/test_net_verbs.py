@@ -140,6 +140,11 @@ def test_a_shared_layer_stays_shared():
             KindError,
             r"\+ joins two nets, got Local.* net.append\(layer\) adds a",
         ),
+        (
+            lambda: A + NAMED,
+            KindError,
+            r"\+ joins two nets, got Local.* net.prepend\(layer\) adds a",
+        ),
         (lambda: NAMED.add({"x": A}), AttributeError, "A NetGraph has it; net.append"),
         (lambda: NAMED + 5, TypeError, "unsupported operand"),
         (lambda: NAMED.delete("x"), LayerLookupError, "layer must be one of .*, got 'x'"),

@@ -225,6 +225,13 @@ channel_window_size=2)])
         )
         return joined.net(self._is_chain and other._is_chain)
 
+    def __radd__(self, other: Any) -> Any:
+        """Refuses a layer before the net: a KindError, which says how to add it."""
+        if not callable(other):
+            return NotImplemented
+        way_out = "net.prepend(layer) adds a layer."
+        raise KindError("+", "joins two nets", got=type(other).__qualname__, way_out=way_out)
+
     def flatten(self, depth: int | None = None) -> Any:
         """The net with the layers of the nets inside in place of these, down to `depth` levels.
 
