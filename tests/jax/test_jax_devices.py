@@ -102,6 +102,32 @@ def check_channels_are_gathered(kind: str) -> None:
         close(y, function(x))
 
 
+def check_boxes_leave_batch_and_channels_where_they_are(kind: str) -> None:
+    import jax
+
+    import lrnorm.jax
+    from lrnorm import LRNSpec
+
+    spec = LRNSpec(0.3, 0.75, 1.1, (1, 1), (2, 0))
+
+    def normalized(x: Any) -> Any:
+        return lrnorm.jax.local_response_norm(x, spec=spec, axis=(2, 3))
+
+    slope = jax.grad(lambda x: (normalized(x) ** 2).sum())
+    mesh, x = mesh_of(kind, a=2, b=2), sample()
+    for function in (normalized, slope):
+        y, communication, text = compiled(function, placed(x, mesh, "a", "b"))
+        assert communication == set(), communication
+        assert "lrnorm_" in text
+        close(y, function(x))
+        y, communication, _ = compiled(function, placed(x, mesh, "a", None, "b"))
+        assert communication
+        close(y, function(x))
+    with jax.set_mesh(mesh):
+        mapped = jax.shard_map(normalized, in_specs=jax.P("a", "b"), out_specs=jax.P("a", "b"))
+        close(mapped(placed(x, mesh, "a", "b")), normalized(x))
+
+
 def check_one_axis_of_the_array_over_two_of_the_mesh(kind: str) -> None:
     mesh, x = mesh_of(kind, a=2, b=2), sample()
     for name in ("forward", "gradient"):

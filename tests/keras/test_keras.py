@@ -180,6 +180,7 @@ def test_a_step_of_training_goes_down_the_oracles_gradient(learnable: Any, how: 
 
 
 @waits_for_a_compiler
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_compiled_step_is_the_same() -> None:
     x, g = sample(4, 3, 7), sample(4, 3, 7, seed=1) * 0.01
     compiled, plain = (

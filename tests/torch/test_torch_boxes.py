@@ -13,7 +13,12 @@ import lrnorm  # noqa: E402
 from lrnorm import LRNSpec  # noqa: E402
 
 # PyTorch's own, where it sets up forward mode.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+# PyTorch's own, from its compiler and its exporters.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:torch"),
+]
 
 BOXES = {
     (2, 3): LRNSpec(0.7, 0.75, 1.0, (1, 0), (0, 2)),
@@ -87,6 +92,10 @@ def test_the_formula_with_avg_pool2d() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript-based ONNX export")
+@pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec")
+@pytest.mark.filterwarnings("ignore:Constant folding")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # sizes of axes become constants
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_an_exported_model_holds_plain_operators(dynamo: bool, tmp_path: Any) -> None:
     runtime = pytest.importorskip("onnxruntime")
@@ -98,9 +107,9 @@ def test_an_exported_model_holds_plain_operators(dynamo: bool, tmp_path: Any) ->
 
     x, path = sample(7, (2, 3, 7, 9)).float(), str(tmp_path / "box.onnx")
     if dynamo:
-        torch.onnx.export(Model(), (x,), dynamo=True, verbose=False).save(path)
+        torch.onnx.export(Model().eval(), (x,), dynamo=True, verbose=False).save(path)
     else:
-        torch.onnx.export(Model(), (x,), path, dynamo=False)
+        torch.onnx.export(Model().eval(), (x,), path, dynamo=False)
     assert "LRN" not in {node.op_type for node in onnx.load(path).graph.node}
     session = runtime.InferenceSession(path)
     [y] = session.run(None, {session.get_inputs()[0].name: x.numpy()})

@@ -187,6 +187,27 @@ def channels_gather(rank: int) -> None:
     assert torch.equal(module(uneven).full_tensor(), module(X[:3]))
 
 
+def boxes(rank: int) -> None:
+    """Over height and width, batch and channels stay in place; the box's axes are gathered."""
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    mesh = dist.init_device_mesh("cpu", (PROCESSES,))
+    spec = lrnorm.LRNSpec(0.3, 0.75, 1.0, (1, 1), (2, 0))
+
+    def f(x: Any) -> Any:
+        return lrnorm.local_response_norm(x, spec=spec, axis=(2, 3))
+
+    x = X.clone().requires_grad_()
+    f(x).pow(2).sum().backward()
+    for place, stays in ((Shard(0), True), (Shard(1), True), (Shard(2), False), (Shard(3), False)):
+        d = distribute_tensor(X, mesh, [place]).requires_grad_()
+        y, sent = _counted(lambda d=d: f(d))
+        assert (sent == 0) == stays == (y.placements == (place,)), (place, sent, y.placements)
+        assert torch.equal(y.full_tensor(), f(X))
+        y.pow(2).sum().backward()
+        assert torch.equal(d.grad.full_tensor(), x.grad)
+
+
 def derivatives(rank: int) -> None:
     from torch.distributed.tensor import Shard, distribute_tensor
 
@@ -232,7 +253,7 @@ def learned(rank: int) -> None:
 
 
 def test_tensors_spread_over_processes(tmp_path: Path) -> None:
-    run(tmp_path, pixels_stay, channels_gather, derivatives, learned)
+    run(tmp_path, pixels_stay, channels_gather, boxes, derivatives, learned)
 
 
 if __name__ == "__main__":
