@@ -27,7 +27,7 @@ struct BoxForwardLine {
     LRN_LOOP static void line(const typename BoxRing<Sum<S>>::Rows& sums, i64 cell, const S* own, S* to, i64 n,
                      const EnergyNumbers& numbers, BoxRare& rare) {
         const i64 at = cell * round_up(n, float_lanes);
-        with_rows(sums.count, [&, near = sums](auto count) {
+        with_rows<power != Power::any>(sums.count, [&, near = sums](auto count) {
             if constexpr (Energy<S, power>::float_chain) {
                 // The product of two floats rounds once, in float as in double.
                 const vd scale = all(numbers.k.scale), bias = all(numbers.k.bias);

@@ -18,7 +18,7 @@ struct BoxJvpLine {
             const vd direct = u * to_beta;
             return factor == 0 ? direct : fnma(all(factor) * v * (to_beta * inverse), sum, direct);
         };
-        with_rows(squares.count, [&](auto count) {
+        with_rows<power != Power::any>(squares.count, [&](auto count) {
             for (i64 i = 0; i < n; i += float_lanes) {
                 const Powers p = energy(squares.template at<count.value>(at + i));
                 const Pairs s = products.template at<count.value>(at + i);

@@ -75,7 +75,6 @@ private:
     float *lines = nullptr, *zeros = nullptr;
 };
 
-template <Power power>
 class ShortBoxForward {
 public:
     explicit ShortBoxForward(const BoxTile& tile)
@@ -85,6 +84,7 @@ public:
           y(tile),
           squares(tile),
           lines_at_once(x.reads_in_place() && y.writes_in_place() ? RowSquares::most_lines : 1),
+          finish(finish_for(tile)),
           lowest(float_limits(tile).low),
           highest(float_limits(tile).high),
           rare(tile),
@@ -102,15 +102,12 @@ public:
         x.begin();
         y.begin();
         squares.begin();
-        const i64 width = tile.lane_before + tile.lane_after + 1;
         i64 fetched = most(tile.first - k.before, 0);
         for (i64 c = tile.first, count; c < tile.last; c += count) {
             count = least(lines_at_once, tile.last - c);
             for (; fetched < least(c + count + k.after, tile.rows); ++fetched) x.fetch(fetched);
             squares.add(x, c, count);
-            if (width == 3) finish<3>(c, count);
-            else if (width == 5) finish<5>(c, count);
-            else finish<0>(c, count);
+            finish(*this, c, count);
         }
     }
 
@@ -119,7 +116,7 @@ private:
         float low, high;
     };
     static Limits float_limits(const BoxTile& tile) {
-        const EnergyNumbers numbers(tile.coefficients, power, false, false);
+        const EnergyNumbers numbers(tile.coefficients, tile.power, false, false);
         return {float(numbers.plain.low), float(numbers.plain.high)};
     }
 
@@ -139,16 +136,33 @@ private:
         return narrow(Doubles{fma(sum.low, scale, bias), fma(sum.high, scale, bias)});
     }
 
-    template <int fixed>
-    LRN_LOOP void finish(i64 c, i64 count) {
+    // The outputs of `count` rows, from their lines of squares: one function for each power and width.
+    using Finish = void (*)(ShortBoxForward&, i64 c, i64 count);
+    static Finish finish_for(const BoxTile& tile) {
+        switch (tile.power) {
+            case Power::quarter: return of_width<Power::quarter>(tile);
+            case Power::half: return of_width<Power::half>(tile);
+            case Power::three_quarter: return of_width<Power::three_quarter>(tile);
+            default: return of_width<Power::one>(tile);
+        }
+    }
+    template <Power power>
+    static Finish of_width(const BoxTile& tile) {
+        const i64 width = tile.lane_before + tile.lane_after + 1;
+        return width == 3 ? finish_rows<power, 3> : width == 5 ? finish_rows<power, 5> : finish_rows<power, 0>;
+    }
+
+    template <Power power, int fixed>
+    LRN_LOOP static void finish_rows(ShortBoxForward& self, i64 c, i64 count) {
+        const BoxTile& tile = self.tile;
         const i64 n = tile.lanes, before = tile.lane_before;
         const int width = int(before + tile.lane_after + 1);
-        const vd scale = all(k.scale), bias = all(k.bias);
-        const float lowest = this->lowest, highest = this->highest;
-        const float* own = x.line(c, 0);
-        float* to = y.line(c, 0);
+        const vd scale = all(self.k.scale), bias = all(self.k.bias);
+        const float lowest = self.lowest, highest = self.highest;
+        const float* own = self.x.line(c, 0);
+        float* to = self.y.line(c, 0);
         for (i64 r = 0; r < count; ++r, own += tile.row_stride[X], to += tile.row_stride[out]) {
-            const float* const line = squares.line(r) - before;
+            const float* const line = self.squares.line(r) - before;
             Beyond far(lowest, highest);
             const auto result = [&](i64 i, vf v) {
                 const vf d = energy<fixed>(line + i, width, scale, bias);
@@ -158,8 +172,8 @@ private:
             i64 i = 0;
             for (; i + float_lanes <= n; i += float_lanes) store(to + i, result(i, load(own + i)));
             if (i < n) store_part(to + i, result(i, load_part(own + i, n - i)), n - i);
-            if (lines_at_once == 1) y.done(c + r, 0);
-            if (far.any()) [[unlikely]] repair(c + r, line);
+            if (self.lines_at_once == 1) self.y.done(c + r, 0);
+            if (far.any()) [[unlikely]] self.repair(c + r, line);
         }
     }
 
@@ -185,19 +199,13 @@ private:
     BoxWriter<float> y;
     RowSquares squares;
     const i64 lines_at_once;
+    const Finish finish;
     const float lowest, highest;
     BoxRare rare;
     ExactSums exact;
 };
 
-inline bool run_short(const BoxTile& tile) {
-    switch (tile.power) {
-        case Power::quarter: return run_in_scratch(ShortBoxForward<Power::quarter>(tile));
-        case Power::half: return run_in_scratch(ShortBoxForward<Power::half>(tile));
-        case Power::three_quarter: return run_in_scratch(ShortBoxForward<Power::three_quarter>(tile));
-        default: return run_in_scratch(ShortBoxForward<Power::one>(tile));
-    }
-}
+inline bool run_short(const BoxTile& tile) { return run_in_scratch(ShortBoxForward(tile)); }
 
 }  // namespace
 }  // namespace lrn

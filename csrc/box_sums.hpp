@@ -377,10 +377,12 @@ private:
     double *row = nullptr, *column = nullptr, *ends = nullptr;
 };
 
-// Calls body with the number of rows fixed where it is a common one, else with 0.
-template <class Body>
+// Calls body with the number of rows fixed where it is a common one, else, or where it never is, with
+// 0. The general power takes so long that a loop over the rows does not show.
+template <bool fixed, class Body>
 inline void with_rows(int count, Body body) {
-    if (count == 2) body(Count<2>{});
+    if constexpr (!fixed) body(Count<0>{});
+    else if (count == 2) body(Count<2>{});
     else if (count == 3) body(Count<3>{});
     else if (count == 5) body(Count<5>{});
     else body(Count<0>{});

@@ -16,7 +16,7 @@ struct BoxPassBack {
         using A = Sum<S>;
         const Energy<S, power> energy(numbers);
         const i64 pitch = round_up(n, float_lanes), at = cell * pitch;
-        with_rows(sums.count, [&, near = sums, energy](auto count) {
+        with_rows<power != Power::any>(sums.count, [&, near = sums, energy](auto count) {
             for (i64 i = 0; i < n; i += float_lanes) {
                 const Powers p = energy(near.template at<count.value>(at + i));
                 const Doubles a = get_doubles(x, i, n), b = get_doubles(g, i, n);
@@ -121,7 +121,7 @@ private:
             const double* from = direct_line(c, cell);
             const S* own = x.line(c, cell);
             S* to = dx.line(c, cell);
-            with_rows(sums.count, [near = sums, from, own, to, n, factor, at = cell * pitch](auto count) {
+            with_rows<true>(sums.count, [near = sums, from, own, to, n, factor, at = cell * pitch](auto count) {
                 const bool through = factor[0] != 0;  // else nothing comes through, not even nan
                 for (i64 i = 0; i < n; i += float_lanes) {
                     Doubles result = {load(from + i), load(from + i + double_lanes)};
