@@ -131,6 +131,21 @@ private:
     Remembered columns;
 };
 
+// The rare outputs of row c of forward.
+template <class S>
+inline void replace_rare(i64 c, const BoxRare& rare, i64 pitch, const BoxReader<S>& x, BoxWriter<S>& y, ExactSums& exact,
+                         const Coefficients& k) {
+    for (i64 flat : rare) {
+        const Place p = place_of(flat, pitch);
+        const Real sum = exact.at(c, flat, [&](i64 r, i64 other) {
+            const Place q = place_of(other, pitch);
+            const Real v = x.at(r, q.cell, q.lane);
+            return v * v;
+        });
+        y.replace(c, p.cell, p.lane, scalar::box_forward(x.at(c, p.cell, p.lane), sum, k));
+    }
+}
+
 // The outputs of later rows that marked elements reach: for each place the last such row.
 class Reached {
 public:

@@ -110,15 +110,7 @@ private:
             compute(sums, cell, x.line(c, cell), y.line(c, cell), tile.lanes, numbers, rare);
             y.done(c, cell);
         }
-        for (i64 flat : rare) {
-            const Place p = place_of(flat, pitch);
-            const Real sum = exact.at(c, flat, [&](i64 r, i64 other) {
-                const Place q = place_of(other, pitch);
-                const Real v = x.at(r, q.cell, q.lane);
-                return v * v;
-            });
-            y.replace(c, p.cell, p.lane, scalar::box_forward(x.at(c, p.cell, p.lane), sum, k));
-        }
+        replace_rare(c, rare, pitch, x, y, exact, k);
     }
 
     const BoxTile& tile;

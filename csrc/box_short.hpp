@@ -85,8 +85,7 @@ public:
           squares(tile),
           lines_at_once(x.reads_in_place() && y.writes_in_place() ? RowSquares::most_lines : 1),
           finish(finish_for(tile)),
-          lowest(float_limits(tile).low),
-          highest(float_limits(tile).high),
+          numbers(k, tile.power, false, false),
           rare(tile),
           exact(tile, false, 1) {}
 
@@ -112,14 +111,6 @@ public:
     }
 
 private:
-    struct Limits {
-        float low, high;
-    };
-    static Limits float_limits(const BoxTile& tile) {
-        const EnergyNumbers numbers(tile.coefficients, tile.power, false, false);
-        return {float(numbers.plain.low), float(numbers.plain.high)};
-    }
-
     // D of a vector of elements, from the line around them. The product of two floats rounds once,
     // in float as in double.
     template <int fixed>
@@ -158,7 +149,7 @@ private:
         const i64 n = tile.lanes, before = tile.lane_before;
         const int width = int(before + tile.lane_after + 1);
         const vd scale = all(self.k.scale), bias = all(self.k.bias);
-        const float lowest = self.lowest, highest = self.highest;
+        const float lowest = float(self.numbers.plain.low), highest = float(self.numbers.plain.high);
         const float* own = self.x.line(c, 0);
         float* to = self.y.line(c, 0);
         for (i64 r = 0; r < count; ++r, own += tile.row_stride[X], to += tile.row_stride[out]) {
@@ -179,18 +170,13 @@ private:
 
     [[gnu::noinline]] void repair(i64 c, const float* line) {
         const int width = int(tile.lane_before + tile.lane_after + 1);
+        const float lowest = float(numbers.plain.low), highest = float(numbers.plain.high);
         rare.clear();
         for (i64 i = 0; i < tile.lanes; i += float_lanes) {
             const vf d = energy<0>(line + i, width, all(k.scale), all(k.bias));
             if (const unsigned lanes = outside(d, all(lowest), all(highest))) rare.add(0, i, lanes);
         }
-        for (i64 lane : rare) {
-            const Real sum = exact.at(c, lane, [&](i64 r, i64 other) {
-                const Real v = x.at(r, 0, other);
-                return v * v;
-            });
-            y.replace(c, 0, lane, scalar::box_forward(x.at(c, 0, lane), sum, k));
-        }
+        replace_rare(c, rare, round_up(tile.lanes, float_lanes), x, y, exact, k);
     }
 
     const BoxTile& tile;
@@ -200,7 +186,7 @@ private:
     RowSquares squares;
     const i64 lines_at_once;
     const Finish finish;
-    const float lowest, highest;
+    const EnergyNumbers numbers;
     BoxRare rare;
     ExactSums exact;
 };

@@ -163,8 +163,9 @@ void arrange(const Axes& axes, const void* const* data, Walk& walk) {
 bool narrow_enough(const BoxTile& tile, Type type) {
     const Coefficients& k = tile.coefficients;
     const bool one_direction =
-        (tile.inner_axes == 0 && tile.lane_before + tile.lane_after < widest_of_runs) || (tile.inner_axes == 1 && tile.lane_before + tile.lane_after == 0 &&
-                                 tile.inner[0].before + tile.inner[0].after < 5);
+        (tile.inner_axes == 0 && tile.lane_before + tile.lane_after < widest_of_runs) ||
+        (tile.inner_axes == 1 && tile.lane_before + tile.lane_after == 0 &&
+         tile.inner[0].before + tile.inner[0].after < 5);
     return type != Type::f64 && one_direction && tile.power != Power::two &&
            (tile.power == Power::one || (k.beta >= -0.75 && k.beta <= 0.75)) && k.scale > 0x1p-60 &&
            k.scale < 0x1p20 && (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
