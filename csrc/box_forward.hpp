@@ -42,11 +42,10 @@ struct BoxForwardLine {
                     far.add(d);
                     return x * chain<power, digits_of<S>>(d);
                 };
-                i64 i = 0;
-                for (; i + float_lanes <= n; i += float_lanes) store(to + i, result(i, load(own + i)));
-                if (i < n) store_part(to + i, result(i, load_part(own + i, n - i)), n - i);
+                if (n < float_lanes) store_part(to, result(0, load_part(own, n)), n);
+                else for_whole_vectors(n, [&](i64 i) { store(to + i, result(i, load(own + i))); });
                 if (!far.any()) return;
-                for (i = 0; i < n; i += float_lanes)
+                for (i64 i = 0; i < n; i += float_lanes)
                     if (const unsigned lanes = outside(energy(i), all(lowest), all(highest))) rare.add(cell, i, lanes);
             } else {
                 const Energy<S, power> energy(numbers);

@@ -63,10 +63,9 @@ private:
         for (i64 last = c - before + rows - 1; last < c - before + rows - 1 + count; ++last, to += pitch) {
             row[rows] = at(last);
             for (int r = 0; r < rows; ++r) row[r] = row[r + 1];
-            i64 i = 0;
-            for (; i + float_lanes <= n; i += float_lanes)
-                store(to + i, sum_of_squares<rows>([&](int r) { return load(row[r] + i); }));
-            if (i < n) store(to + i, sum_of_squares<rows>([&](int r) { return load_part(row[r] + i, n - i); }));
+            const auto sum = [&](auto get) { return sum_of_squares<rows>([&](int r) { return get(row[r]); }); };
+            if (n < float_lanes) store(to, sum([&](const float* x) { return load_part(x, n); }));
+            else for_whole_vectors(n, [&](i64 i) { store(to + i, sum([&](const float* x) { return load(x + i); })); });
         }
     }
 
@@ -116,14 +115,7 @@ private:
     template <int fixed>
     static vf energy(const float* line, int width, vd scale, vd bias) {
         Doubles sum = load_doubles(line);
-        const auto add = [&](int at) {
-            const Doubles next = load_doubles(line + at);
-            sum = {sum.low + next.low, sum.high + next.high};
-        };
-        if constexpr (fixed >= 3) add(1), add(2);
-        if constexpr (fixed == 5) add(3), add(4);
-        if constexpr (fixed == 0)
-            for (int at = 1; at < width; ++at) add(at);
+        repeat<fixed ? fixed - 1 : 0>(width - 1, [&](int at) { sum = sum + load_doubles(line + at + 1); });
         return narrow(Doubles{fma(sum.low, scale, bias), fma(sum.high, scale, bias)});
     }
 
@@ -160,9 +152,8 @@ private:
                 far.add(d);
                 return v * chain<power>(d);
             };
-            i64 i = 0;
-            for (; i + float_lanes <= n; i += float_lanes) store(to + i, result(i, load(own + i)));
-            if (i < n) store_part(to + i, result(i, load_part(own + i, n - i)), n - i);
+            if (n < float_lanes) store_part(to, result(0, load_part(own, n)), n);
+            else for_whole_vectors(n, [&](i64 i) { store(to + i, result(i, load(own + i))); });
             if (self.lines_at_once == 1) self.y.done(c + r, 0);
             if (far.any()) [[unlikely]] self.repair(c + r, line);
         }

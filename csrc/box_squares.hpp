@@ -117,7 +117,7 @@ private:
     //                            i - 15, i - 7, i + 1, i + 9, i + 13, i + 15
     // The last three are added in float, too.
     LRN_LOOP void long_line(i64 j, const S* x) {
-        const i64 n = this->n, pitch = this->pitch, first = -margin, end = length - margin - 2 * float_lanes;
+        const i64 n = this->n, pitch = this->pitch, length = this->length;
         float *const ones = line, *const fours = ones + length, *const eights = fours + length;
         const float* const nothing = eights + length;
         const auto square = [](vf v) { return v * v; };
@@ -125,7 +125,7 @@ private:
         for (; i + float_lanes <= n; i += float_lanes) store(ones + i, square(load(x + i)));
         if (i < n) store(ones + i, square(load_part(x + i, n - i)));
         const auto four_from = [](const float* p) { return (load(p) + load(p + 1)) + (load(p + 2) + load(p + 3)); };
-        for (i64 i = first; i < end; i += float_lanes) {
+        for (i64 i = -round_up(least(before, 7), float_lanes); i < pitch; i += float_lanes) {  // all others are zero
             const vf four = four_from(ones + i);
             store(fours + i, four);
             store(eights + i, four + four_from(ones + i + 4));
@@ -142,10 +142,7 @@ private:
         const float* const eight = eights - before;
         for (i64 i = 0; i < pitch; i += float_lanes) {
             Doubles sum = widen(load(four + i) + ((load(two + i) + load(two + 1 + i)) + load(one + i)));
-            for (i64 k = 0; k < whole; k += 8) {
-                const Doubles next = load_doubles(eight + k + i);
-                sum = {sum.low + next.low, sum.high + next.high};
-            }
+            for (i64 k = 0; k < whole; k += 8) sum = sum + load_doubles(eight + k + i);
             put_doubles(taker, i, sum.low, sum.high);
         }
     }

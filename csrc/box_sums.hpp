@@ -5,6 +5,8 @@
 #include "box_rows.hpp"
 #include "window.hpp"
 
+#include <utility>
+
 namespace lrn {
 namespace {
 
@@ -12,6 +14,16 @@ template <class A>
 struct Two {  // as many sums as there are floats in a vector
     A low, high;
 };
+
+// Calls step(0), step(1), … `count` times: without a loop where the count is fixed.
+template <int fixed, class Step>
+LRN_INLINE void repeat(int count, Step step) {
+    if constexpr (fixed) {
+        [&]<int... k>(std::integer_sequence<int, k...>) { (step(k), ...); }(std::make_integer_sequence<int, fixed>{});
+    } else {
+        for (int k = 0; k < count; ++k) step(k);
+    }
+}
 
 // Calls sink(v, sum of the entries v - before … v - before + width - 1) for v = 0 … outputs - 1.
 // There are `count` entries, entry(u) loads one, what lies outside them is zero. Wide windows are
@@ -105,10 +117,18 @@ public:
     LRN_LOOP void end(i64 j) {
         prefix_empty = prefix_empty && j >= count;
         if (width <= direct_width || j % width != width - 1) return;
-        const i64 n = length, size = A::parts * n, first = j - width + 1;  // that row is in the ring's first place
-        for (i64 k = least(j, count - 1) - 1; k >= most(first, 0); --k) {
-            double *to = ring + (k - first) * size, *next = to + size;
-            for (i64 i = 0; i < n; i += double_lanes) (A::load(to + i, n) + A::load(next + i, n)).store(to + i, n);
+        // Row j - width + 1 is in the ring's first place. A vector goes through all rows before the next
+        // one: its sum stays in a register.
+        const i64 n = length, size = A::parts * n, last = least(j, count - 1) - (j - width + 1);
+        for (i64 i = 0; i < n && last > 0; i += float_lanes) {
+            A low = A::load(ring + last * size + i, n), high = A::load(ring + last * size + i + double_lanes, n);
+            for (i64 k = last - 1; k >= 0; --k) {
+                double* const row = ring + k * size + i;
+                low = A::load(row, n) + low;
+                high = A::load(row + double_lanes, n) + high;
+                low.store(row, n);
+                high.store(row + double_lanes, n);
+            }
         }
         clear_prefix();
     }
@@ -128,11 +148,7 @@ public:
         template <int fixed>
         Pair one(i64 i) const {
             A sum = row(0, i);
-            if constexpr (fixed >= 2) sum = sum + row(1, i);
-            if constexpr (fixed >= 3) sum = sum + row(2, i);
-            if constexpr (fixed == 5) sum = sum + row(3, i) + row(4, i);
-            if constexpr (fixed == 0)
-                for (int k = 1; k < count; ++k) sum = sum + row(k, i);
+            repeat<fixed ? fixed - 1 : 0>(count - 1, [&](int k) { sum = sum + row(k + 1, i); });
             return sum.value();
         }
         friend class BoxRing;

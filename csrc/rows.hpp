@@ -89,6 +89,19 @@ LRN_INLINE void put_doubles(S* row, i64 i, i64 n, Doubles v) {
     }
 }
 
+// Calls body(i) for each vector of a line of at least a vector's n floats, whole ones alone: the last
+// overlaps the one before. Storing part of a vector is slow on AMD's processors.
+//
+//     n 11, vectors of 8:   i = 0, 3
+template <class Body>
+LRN_INLINE void for_whole_vectors(i64 n, Body body) {
+    const i64 last = n - float_lanes;
+    for (i64 i = 0;; i = least(i + float_lanes, last)) {
+        body(i);
+        if (i == last) return;
+    }
+}
+
 // Reads the channels of an operand in ascending order and keeps the last `depth` of them. Rows
 // that lie contiguous in memory are read where they are, unless the kernel overwrites them.
 // R is the type kept: S itself, or float.

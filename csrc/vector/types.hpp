@@ -39,6 +39,7 @@ struct bf16 {
 struct Doubles {  // as many as there are floats in a vector
     vd low, high;
 };
+inline Doubles operator+(Doubles a, Doubles b) { return {a.low + b.low, a.high + b.high}; }
 
 template <class V, class T>
 inline V load_raw(const T* p) {
