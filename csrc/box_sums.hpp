@@ -83,10 +83,14 @@ template <class A>
 class BoxRing {
 public:
     BoxRing(i64 rows, i64 length, i64 before, i64 after)
-        : before(before), width(before + after + 1), count(rows), length(length) {}
+        : before(before),
+          width(before + after + 1),
+          count(rows),
+          length(length),
+          apart((round_up(A::parts * length, line_of_cache) / line_of_cache | 1) * line_of_cache) {}
 
     void place(Arena& arena) {
-        ring = arena.take<double>(least(width, count) * A::parts * length);
+        ring = arena.take<double>(least(width, count) * apart);
         if (width > direct_width) prefix = arena.take<double>(A::parts * length);
     }
 
@@ -119,11 +123,11 @@ public:
         if (width <= direct_width || j % width != width - 1) return;
         // Row j - width + 1 is in the ring's first place. A vector goes through all rows before the next
         // one: its sum stays in a register.
-        const i64 n = length, size = A::parts * n, last = least(j, count - 1) - (j - width + 1);
+        const i64 n = length, apart = this->apart, last = least(j, count - 1) - (j - width + 1);
         for (i64 i = 0; i < n && last > 0; i += float_lanes) {
-            A low = A::load(ring + last * size + i, n), high = A::load(ring + last * size + i + double_lanes, n);
+            A low = A::load(ring + last * apart + i, n), high = A::load(ring + last * apart + i + double_lanes, n);
             for (i64 k = last - 1; k >= 0; --k) {
-                double* const row = ring + k * size + i;
+                double* const row = ring + k * apart + i;
                 low = A::load(row, n) + low;
                 high = A::load(row + double_lanes, n) + high;
                 low.store(row, n);
@@ -163,7 +167,7 @@ public:
         if (width <= direct_width) {
             i64 j = most(first, 0), at = j % width;
             for (const i64 last = least(first + width - 1, count - 1); j <= last; ++j) {
-                r.rows[r.count++] = ring + at * (A::parts * length);
+                r.rows[r.count++] = ring + at * apart;
                 if (++at == width) at = 0;
             }
         } else {
@@ -178,9 +182,12 @@ private:
         prefix_empty = true;
         if (prefix) std::memset(prefix, 0, std::size_t(A::parts * length) * sizeof(double));
     }
-    double* slot(i64 j) const { return ring + j % width * (A::parts * length); }
+    double* slot(i64 j) const { return ring + j % width * apart; }
 
-    i64 before, width, count, length;
+    // Rows are an odd number of cache lines apart. Going down a column, other distances would use few
+    // places of the cache.
+    static constexpr i64 line_of_cache = 8;
+    i64 before, width, count, length, apart;
     double* ring = nullptr;
     double* prefix = nullptr;
     bool prefix_empty = true;
