@@ -167,18 +167,15 @@ private:
     float* zeros = nullptr;
 };
 
-// Outputs that leave the cache are gathered for several pixels: lines of few channels seldom begin
-// where a store around the cache can.
 template <class S>
 class NarrowForwardLines {
 public:
     explicit NarrowForwardLines(const Tile& tile)
-        : tile(tile), numbers(tile.coefficients, tile.power, false), n(tile.channels),
-          stream(tile.stream && tile.pixel_stride[out] == n), batch(least(elements / n + 1, tile.pixels)) {}
+        : tile(tile), numbers(tile.coefficients, tile.power, false), y(tile) {}
 
     void place(Arena& arena) {
-        line.place(arena, n);
-        if (stream) results = arena.take<S>(batch * n);
+        line.place(arena, tile.channels);
+        y.place(arena);
     }
 
     void run() {
@@ -189,25 +186,20 @@ public:
         for (i64 r = 0; r < direct_width; ++r) rows.row[r] = line.shifted(r, k.before, k.after);
         rows.ahead = line.own();
         const NarrowRow<S> compute = narrow_row_for<S, false>(tile.power);
+        const i64 n = tile.channels;
         for (i64 p = 0; p < tile.pixels; ++p) {
             const S* x = element<S>(tile, X, 0, p);
             for (i64 i = 0; i < n; i += float_lanes) put(line.own(), i, n, get(x, i, n));
-            const i64 l = p % batch;
-            compute(rows, stream ? results + l * n : output<S>(tile, 0, p), n, numbers, {1, 0, 0, 0});
-            if (stream && (l == batch - 1 || p == tile.pixels - 1)) stream_row(output<S>(tile, 0, p - l), results, (l + 1) * n);
+            compute(rows, y.line(p), n, numbers, {1, 0, 0, 0});
+            y.done(p);
         }
     }
 
 private:
-    static constexpr i64 elements = 2048;
-
     const Tile& tile;
     const Numbers numbers;
-    i64 n;
-    bool stream;
-    i64 batch;
+    LineWriter<S> y;
     PaddedLine<float> line;
-    S* results = nullptr;
 };
 
 // ---- double arithmetic ---------------------------------------------------------------------------

@@ -181,6 +181,40 @@ private:
     S* block = nullptr;
 };
 
+// Takes the lines of the output in ascending order, each one pixel's channels. Those that leave the
+// cache are gathered for several pixels: lines of few channels seldom begin where a store around the
+// cache can.
+template <class S>
+class LineWriter {
+public:
+    explicit LineWriter(const Tile& tile)
+        : tile(tile), n(tile.channels), gathers(tile.stream && tile.pixel_stride[out] == n),
+          most_lines(least(elements / n + 1, tile.pixels)) {}
+
+    void place(Arena& arena) {
+        if (gathers) gathered = arena.take<S>(most_lines * n);
+    }
+
+    // Where to write the line of pixel p; done(p) follows.
+    S* line(i64 p) { return gathers ? gathered + lines * n : output<S>(tile, 0, p); }
+
+    void done(i64 p) {
+        if (!gathers || (++lines < most_lines && p < tile.pixels - 1)) return;
+        stream_row(output<S>(tile, 0, p - lines + 1), gathered, lines * n);
+        lines = 0;
+    }
+
+private:
+    static constexpr i64 elements = 2048;
+
+    const Tile& tile;
+    const i64 n;
+    const bool gathers;
+    const i64 most_lines;
+    i64 lines = 0;
+    S* gathered = nullptr;
+};
+
 // Takes the rows of the output in ascending order.
 template <class S>
 class Writer {

@@ -69,12 +69,12 @@ public:
 
     explicit WholeAxis(const Tile& tile)
         : tile(tile), k(tile.coefficients), pitch(round_up(tile.pixels, float_lanes)), x(tile, X, 1),
-          g(tile, has_second ? second : X, 1), y(tile), energy(k), numbers(k, Power::any, has_second) {}
+          g(tile, has_second ? second : X, 1), y(tile), lines(tile), energy(k), numbers(k, Power::any, has_second) {}
 
     void place(Arena& arena) {
         x.place(arena);
         if (has_second) g.place(arena);
-        if (what != Whole::parameters) y.place(arena);
+        if (what != Whole::parameters) y.place(arena), lines.place(arena);
         squares.place(arena, pitch);
         if (has_second) products.place(arena, pitch);
         factor = arena.take<double>(pitch);
@@ -286,42 +286,40 @@ private:
     }
 
     void put_lines() {
-        const i64 n = tile.channels;
         const i64* next_rare = rare.begin();
         for (i64 p = 0; p < tile.pixels; ++p) {
             const S* own = element<S>(tile, X, 0, p);
             const S* other = has_second ? element<S>(tile, second, 0, p) : own;
-            S* to = output<S>(tile, 0, p);
+            S* to = lines.line(p);
             if (next_rare != rare.end() && *next_rare == p) {
                 ++next_rare;
-                for (i64 c = 0; c < n; ++c)
-                    put_one(to + c, scalar::output(one(own + c), has_second ? one(other + c) : 0, scalars[p], has_second));
-                continue;
+                put_rare_line(p, own, other, to);
+            } else {
+                put_line(p, own, other, to);
             }
-            if constexpr (what == Whole::forward && !is_double) {
-                const float narrowed = narrow_factor[p];
-                if (narrowed >= 1 / float_reach && narrowed <= float_reach) {
-                    if (sizeof(S) == 4 && tile.stream) stream_line(own, all(narrowed), to, n);
-                    else for (i64 i = 0; i < n; i += float_lanes) put(to, i, n, get(own, i, n) * all(narrowed));
-                    continue;
-                }
-            }
-            const Doubles f = {all(factor[p]), all(factor[p])};
-            Doubles t{};
-            if constexpr (has_second) t = {all(through[p]), all(through[p])};
-            for (i64 i = 0; i < n; i += float_lanes)
-                put_doubles(to, i, n, result(get_doubles(own, i, n), has_second ? get_doubles(other, i, n) : Doubles{}, f, t));
+            lines.done(p);
         }
     }
 
-    // Around the cache, from the first whole vector of the output on.
-    static void stream_line(const S* own, vf factors, S* to, i64 n) {
-        if constexpr (sizeof(S) == 4) {
-            i64 i = least(n, i64(-std::uintptr_t(to) & (vector_bytes - 1)) / 4);
-            if (i) store_part(to, load_part(own, i) * factors, i);
-            for (; i + float_lanes <= n; i += float_lanes) stream(to + i, load(own + i) * factors);
-            if (i < n) store_part(to + i, load_part(own + i, n - i) * factors, n - i);
+    void put_rare_line(i64 p, const S* own, const S* other, S* to) const {
+        for (i64 c = 0; c < tile.channels; ++c)
+            put_one(to + c, scalar::output(one(own + c), has_second ? one(other + c) : 0, scalars[p], has_second));
+    }
+
+    LRN_INLINE void put_line(i64 p, const S* own, const S* other, S* to) const {
+        const i64 n = tile.channels;
+        if constexpr (what == Whole::forward && !is_double) {
+            const float narrowed = narrow_factor[p];
+            if (narrowed >= 1 / float_reach && narrowed <= float_reach) {
+                for (i64 i = 0; i < n; i += float_lanes) put(to, i, n, get(own, i, n) * all(narrowed));
+                return;
+            }
         }
+        const Doubles f = {all(factor[p]), all(factor[p])};
+        Doubles t{};
+        if constexpr (has_second) t = {all(through[p]), all(through[p])};
+        for (i64 i = 0; i < n; i += float_lanes)
+            put_doubles(to, i, n, result(get_doubles(own, i, n), has_second ? get_doubles(other, i, n) : Doubles{}, f, t));
     }
 
     // A pixel's channels as doubles: those of x, then those of the second operand.
@@ -339,7 +337,8 @@ private:
     const Coefficients& k;
     const i64 pitch;
     History<S> x, g;
-    Writer<S> y;
+    Writer<S> y;           // of rows
+    LineWriter<S> lines;  // of lines, where they are contiguous
     PixelSums<Sum<S>> squares, products;
     Energy<S, Power::any> energy;
     Numbers numbers;
