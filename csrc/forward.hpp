@@ -70,16 +70,23 @@ inline void narrow_row(NarrowRows& rows, S* to, i64 n, const Numbers& numbers, c
             store_part(to + i, compute(i, [&](const float* row) { return load_part(row + i, count); }), count);
         };
 
-        i64 i = 0;
+        // Around the cache go whole lines of it alone: what shares a line with other stores would be written twice.
+        i64 i = 0, last = 0;
         if constexpr (around_cache) {
-            i = least(n, i64(-std::uintptr_t(to) & (vector_bytes - 1)) / i64(sizeof(S)));
-            if (i) part(0, i);
+            const i64 first = least(n, bytes_to_line(to) / i64(sizeof(S)));
+            for (; i < first; i += least(first - i, float_lanes)) part(i, least(first - i, float_lanes));
+            last = n - (n - first) % (line_bytes / i64(sizeof(S)));
         }
         for (; i + float_lanes <= n; i += float_lanes) {
             __builtin_prefetch(ahead + i);
             const vf y = compute(i, [&](const float* row) { return load(row + i); });
-            if constexpr (around_cache) stream(to + i, y);
-            else store(to + i, y);
+            if constexpr (around_cache) {
+                if (i < last) {
+                    stream(to + i, y);
+                    continue;
+                }
+            }
+            store(to + i, y);
         }
         if (i < n) part(i, n - i);
         if (around_cache || ++c >= run.count) return;

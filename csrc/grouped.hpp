@@ -115,7 +115,7 @@ public:
         energies = arena.take<double>(group * strip);
         nothing = arena.take<double>(strip);
         rounded = arena.take<float>(group * strip);
-        if (sizeof(S) != 4) result = arena.take<float>(strip);
+        result = arena.take<float>(strip);
         column = arena.take<double>(least(width, tile.channels));
     }
 
@@ -187,7 +187,8 @@ private:
             S* to = y.row(c + r) + first;
             const ScalarResult scalar{scalar_result, this, c + r, first};
             if constexpr (sizeof(S) == 4) {
-                finish(d, own, ahead, to, n, numbers, scalar);
+                finish(d, own, ahead, tile.stream ? result : to, n, numbers, scalar);
+                if (tile.stream) stream_row(to, result, n);
             } else {
                 finish(d, own, ahead, result, n, numbers, scalar);
                 for (i64 i = 0; i < n; i += float_lanes) put(to, i, n, load(result + i));

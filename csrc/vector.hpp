@@ -55,6 +55,11 @@ private:
 
 inline unsigned beyond(vf v, float low, float high) { return Beyond(low, high).lanes(v); }
 
+// ---- lines of the cache
+
+constexpr i64 line_bytes = 64;
+inline i64 bytes_to_line(const void* p) { return i64(-std::uintptr_t(p) & (line_bytes - 1)); }
+
 // ---- elements in memory ----------------------------------------------------------------------
 
 inline vf load(const float* p) { return load_raw<vf>(p); }
@@ -100,16 +105,17 @@ inline void put_one(S* p, double value) {
     else store_part(p, all(value == value ? float(value) : __builtin_nanf("")), 1);
 }
 
-// Copies a row around the cache: what comes before the first whole line is stored plainly.
+// Copies a row around the cache: whole lines of it alone, the ends are stored plainly. A line that
+// both kinds of stores reach would be written twice.
 template <class S>
 inline void stream_row(S* to, const S* from, i64 count) {
     const i64 bytes = count * i64(sizeof(S));
-    i64 i = i64(-std::uintptr_t(to) & (vector_bytes - 1));
-    if (i > bytes) i = bytes;
+    i64 i = least(bytes, bytes_to_line(to));
+    const i64 end = bytes - (bytes - i) % line_bytes;
     char* out = reinterpret_cast<char*>(to);
     const char* in = reinterpret_cast<const char*>(from);
     std::memcpy(out, in, std::size_t(i));
-    for (; i + vector_bytes <= bytes; i += vector_bytes)
+    for (; i < end; i += vector_bytes)
         stream(reinterpret_cast<float*>(out + i), load_raw<vf>(in + i));
     std::memcpy(out + i, in + i, std::size_t(bytes - i));
 }

@@ -198,7 +198,7 @@ bool run(const Problem& problem, Verb verb, ParameterGradients* total) {
     // Only where a kernel stores whole vectors of results anyway: a copy of them on their way costs more
     // than it saves. The system zeroes fresh pages as they are first written, which brings them into the cache.
     const bool f32 = problem.type == Type::f32;
-    const bool vectors = tile.lines ? !tile.whole || f32 : tile.narrow && f32 && tile.pixel_stride[out] == 1;
+    const bool vectors = tile.lines ? !tile.whole || f32 : (tile.narrow || tile.grouped) && f32 && tile.pixel_stride[out] == 1;
     tile.stream = platform::has_streaming_stores && vectors && !problem.fresh && tile.data[out] && !tile.data[second] &&
                   elements * i64(walk.item) > bytes_beyond_cache;
     if (elements < elements_worth_sharing) threads = 1;
