@@ -44,10 +44,7 @@ public:
 
     // Adds the rows around c, c + 1, …
     void add(const BoxReader<float>& x, i64 c, i64 count) {
-        if (height == 5) add_rows<5>(x, c, count);
-        else if (height == 4) add_rows<4>(x, c, count);
-        else if (height == 3) add_rows<3>(x, c, count);
-        else add_rows<2>(x, c, count);
+        with_squares(height, [&](auto rows) { add_rows<rows.value>(x, c, count); });
     }
 
     const float* line(i64 r) const { return lines + r * pitch; }

@@ -24,6 +24,15 @@ inline vf sum_of_squares(Get get) {
     return one + other;
 }
 
+// Calls body with how many squares they are.
+template <class Body>
+inline void with_squares(i64 count, Body body) {
+    if (count == 5) body(Count<5>{});
+    else if (count == 4) body(Count<4>{});
+    else if (count == 3) body(Count<3>{});
+    else body(Count<2>{});
+}
+
 template <class S>
 class BoxSquares {
     using A = Sum<S>;
@@ -74,16 +83,12 @@ private:
 
     template <class Get>
     void short_sums(i64 j, i64 at, Get get) {
-        const auto all_of = [taker = window.row_of(j), end = pitch, at, get](auto count) {
+        with_squares(width, [taker = window.row_of(j), end = pitch, at, get](auto count) {
             for (i64 i = 0; i < end; i += float_lanes) {
                 const Doubles sum = widen(sum_of_squares<count.value>([&](int r) { return get(r, i); }));
                 put_doubles(taker, at + i, sum.low, sum.high);
             }
-        };
-        if (width == 5) all_of(Count<5>{});
-        else if (width == 4) all_of(Count<4>{});
-        else if (width == 3) all_of(Count<3>{});
-        else all_of(Count<2>{});
+        });
     }
 
     template <class Taker>

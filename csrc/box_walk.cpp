@@ -167,8 +167,8 @@ bool narrow_enough(const BoxTile& tile, Type type) {
         (tile.inner_axes == 1 && tile.lane_before + tile.lane_after == 0 &&
          tile.inner[0].before + tile.inner[0].after < 5);
     return type != Type::f64 && one_direction && tile.power != Power::two &&
-           (tile.power == Power::one || (k.beta >= -0.75 && k.beta <= 0.75)) && k.scale > 0x1p-60 &&
-           k.scale < 0x1p20 && (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
+           (tile.power == Power::one || (k.beta >= -0.75 && k.beta <= 0.75)) &&
+           scales_floats(k.scale) && k.bias >= 0 && moderate(k.bias);
 }
 
 // How the array is cut. Lines of a box's own axis stay whole; rows are cut where there are not

@@ -41,8 +41,7 @@ struct Axis {
     i64 size, stride[operands];
 };
 
-template <class T>
-T magnitude(T v) { return v < 0 ? -v : v; }
+i64 magnitude(i64 v) { return v < 0 ? -v : v; }
 
 struct Walk {
     Tile tile;  // of the whole array: pixels are those of one run, data its first element
@@ -77,18 +76,11 @@ struct Walk {
     }
 };
 
-// Squares of float, and their sums, keep enough digits below such a scale.
-bool scales_floats(double scale) { return scale > 0x1p-60 && scale < 0x1p20; }
-
-bool moderate(double v) { return v == 0 || (magnitude(v) > 0x1p-100 && magnitude(v) < 0x1p100); }
-
 // Float squares and sums keep the promised accuracy for short windows; their range asks for
 // ordinary coefficients.
 bool narrow_enough(const Coefficients& k, Power power, Type type) {
     return power != Power::any && type != Type::f64 && k.before + k.after < 5 &&
-           // Scale 0 makes nan of an infinite sum: that, too, is for the wide kernels.
-           scales_floats(k.scale) &&
-           (k.bias == 0 || (k.bias > 0x1p-100 && k.bias < 0x1p100));
+           scales_floats(k.scale) && k.bias >= 0 && moderate(k.bias);
 }
 
 bool grouped_enough(const Coefficients& k, Power power, Type type) {
