@@ -116,7 +116,7 @@ windows:
 # the tests of kernels and pool, each in an environment of its own. The interpreter is not
 # instrumented, so the runtime is preloaded.
 asan: SANITIZE = address
-asan: SANITIZED += tests/core/test_accuracy.py  # arrays too small for a second thread
+asan: SANITIZED += tests/core/test_accuracy.py tests/core/test_kernels.py  # most arrays are too small for a second thread
 asan: PRELOAD = $$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)
 tsan: SANITIZE = thread
 tsan: PRELOAD = $$($(CXX) -print-file-name=libtsan.so)

@@ -218,6 +218,12 @@ def test_dtypes_that_cannot_be_asked_for(dtype: Any, text: str) -> None:
         forward(X, dtype=dtype)
 
 
+def test_parameters_is_a_flag() -> None:
+    with refusal(KindError, "parameters must be True or False, got 'yes'."):
+        vjp(X, X, parameters="yes")
+    assert len(vjp(X, X, parameters=np.True_)) == 2
+
+
 # Nested lists
 
 

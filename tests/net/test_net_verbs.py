@@ -151,6 +151,11 @@ def test_a_shared_layer_stays_shared():
         (lambda: NUMBERED.insert(9, A), LayerLookupError, "place must lie in .*, got 9"),
         (lambda: NAMED.rename({"x": "y"}), LayerLookupError, "layer must be one of .*, got 'x'"),
         (
+            lambda: NAMED.rename("a", "b"),
+            KindError,
+            "rename takes a mapping .*, got 2 arguments. {'a': 'b'} is the mapping of one name",
+        ),
+        (
             lambda: NAMED.rename({"a": "b"}),
             ParameterError,
             "layer 'a' and layer 'b' would both be called 'b'",
@@ -189,6 +194,13 @@ def test_declared_shapes_stay_at_the_ends_that_stay():
     assert NetChain([A, B], input=SHAPE).prepend(TANH).ports["Output"] == SHAPE
     assert NetChain([abs], output=(3,)).append(lambda x: x).outputs == {"Output": None}
     assert NetChain([A]).append(B, input=SHAPE).outputs == {"Output": SHAPE}
+
+
+def test_a_declared_shape_whose_port_goes_is_named():
+    net = NetGraph({"a": A, "b": B}, [("a", "b")], output=SHAPE)
+    text = r"The shape \(5, 2, 1\) of port 'Output' is not kept: .* are \['Output1', 'Output2'\]"
+    with pytest.warns(UserWarning, match=text):
+        net.add({"c": C}, [("a", "c")])
 
 
 def test_the_net_itself_does_not_change():

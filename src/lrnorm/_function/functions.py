@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import lrnorm.numpy
 from lrnorm._fronts.checks import wrong_kind
 from lrnorm._function.dispatch import FRONTS, Front, front_of
 from lrnorm._function.keywords import ALPHA, BETA, BIAS, RADIUS, by_keywords, spec_of
 from lrnorm._function.lists import array_of_lists
+from lrnorm._spec.errors import KindError
 from lrnorm._spec.spec import Axis, LRNSpec, WindowSize, spec_from_keywords
 
 
@@ -134,6 +137,8 @@ def local_response_norm_vjp(
     array([-0.081, -0.162,  0.27 ])
     """
     function = "local_response_norm_vjp"
+    if not isinstance(parameters, (bool, np.bool_)):
+        raise KindError("parameters", "must be True or False", value=parameters)
     by_scale = spec is not None
     spec = spec_of(function, alpha, beta, bias, channel_window_size, spec, foreign, axis)
     front, x, g = _pair(x, g, "g")

@@ -149,6 +149,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measured:
+    """The rows of one run, and how busy the machine was."""
+
     timings: list[Timing]
     canary: float  # how much faster two threads finish two pieces of work than one thread
 

@@ -207,6 +207,7 @@ def _unpacked(row: Row, words: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fixed_bias(row: Row, axes: int) -> float | None:
+    """The bias that a framework fixes over a box; None where it can be given."""
     return row.box.fixed_bias if row.box and axes > 1 else None
 
 

@@ -36,6 +36,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def pillow() -> Any:
+    """The package Pillow, or the error that says how to get it."""
     try:
         import PIL.Image
         import PIL.ImageOps

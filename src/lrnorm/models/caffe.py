@@ -79,10 +79,12 @@ def is_binary(source: Source) -> bool:
 
 
 def read_text(source: Source) -> ModelFile:
+    """Each layer of type LRN in a .prototxt."""
     return _model(source, parse(source.text()), "Caffe net (.prototxt)")
 
 
 def read_binary(source: Source) -> ModelFile:
+    """Each layer of type LRN in a .caffemodel."""
     return _model(source, Wire(source.data).read(_NET), "Caffe model (.caffemodel)")
 
 

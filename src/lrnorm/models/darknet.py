@@ -26,6 +26,7 @@ def is_cfg(source: Source) -> bool:
 
 
 def read(source: Source) -> ModelFile:
+    """Each section [normalization] or [lrn] in a .cfg."""
     listing = Listing()
     sections = _sections(source.text())
     if not sections or sections[0][0] not in ("net", "network"):

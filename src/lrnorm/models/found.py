@@ -151,4 +151,5 @@ def unreadable(name: str, text: str, *, code: str = "not_readable", **known: Any
 
 
 def one_line(error: object) -> str:
+    """The text of an error, without its line breaks."""
     return " ".join(str(error).split())

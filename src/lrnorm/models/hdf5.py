@@ -53,6 +53,7 @@ print(json.dumps(answer))
 
 
 def is_hdf5(source: Source) -> bool:
+    """True if the file begins with HDF5's signature."""
     return source.head.startswith(_SIGNATURE)
 
 

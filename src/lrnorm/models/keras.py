@@ -61,14 +61,17 @@ def is_config(source: Source) -> bool:
 
 
 def is_keras_h5(source: Source) -> bool:
+    """True for HDF5 that Wolfram has not written."""
     return is_hdf5(source) and source.ending != ".wlnet"
 
 
 def read(source: Source) -> ModelFile:
+    """Each LRN layer of the config.json in a .keras file."""
     return _model(source, Archive(source).read("config.json", CONFIG_LIMIT), "Keras model")
 
 
 def read_config(source: Source) -> ModelFile:
+    """Each LRN layer of a model's configuration, as model.to_json() writes it."""
     return _model(source, source.text(CONFIG_LIMIT), "Keras configuration")
 
 

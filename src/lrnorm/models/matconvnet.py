@@ -28,14 +28,17 @@ def is_mat(source: Source) -> bool:
 
 
 def is_newer_mat(source: Source) -> bool:
+    """True for a .mat of version 7.3, which is HDF5."""
     return source.head.startswith(b"MATLAB 7.3 MAT-file")
 
 
 def read_newer(source: Source) -> ModelFile:
+    """Refuses the file, and says in which version it can be read."""
     raise DamagedError("it is a .mat of version 7.3. Save it in MATLAB with the option -v7")
 
 
 def read(source: Source) -> ModelFile:
+    """Each layer of type lrn or normalize, and each block dagnn.LRN, in a .mat."""
     listing = Listing()
     for path, layer in _layers(Mat(source.data).variables()):
         kind = layer["type"]

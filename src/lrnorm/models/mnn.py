@@ -44,6 +44,7 @@ def _output(operator: Table, owner: Table, names: int) -> str:
 
 
 def read(source: Source) -> ModelFile:
+    """Each operator LRN in a .mnn."""
     listing = Listing()
     for operator, output in _operators(source):
         kind = operator.number(5, "i")

@@ -22,6 +22,7 @@ def is_symbol(source: Source) -> bool:
 
 
 def read(source: Source) -> ModelFile:
+    """Each node LRN in the JSON of a symbol."""
     graph = json_of(source.text())
     nodes = graph.get("nodes") if isinstance(graph, dict) else None
     if not isinstance(nodes, list):

@@ -23,6 +23,7 @@ def is_param(source: Source) -> bool:
 
 
 def read(source: Source) -> ModelFile:
+    """Each layer LRN in a .param, whose numbers are written 0=region 1=size …."""
     lines = source.text().splitlines()
     listing = Listing()
     for line in lines[2:]:

@@ -20,12 +20,14 @@ _WORDS = {"alpha": 1.0, "beta": 0.5, "bias": 1.0}
 
 
 def is_nnef(source: Source) -> bool:
+    """True for a graph.nnef, or a folder that holds one."""
     if source.is_folder:
         return source.beside("graph.nnef") is not None
     return _START.search(source.head.decode("utf-8", "replace")) is not None
 
 
 def read(source: Source) -> ModelFile:
+    """Each local_response_normalization in a graph.nnef."""
     file = source.beside("graph.nnef") if source.is_folder else source
     if file is None or file.is_folder:
         raise DamagedError("it has no graph.nnef")

@@ -70,6 +70,7 @@ ONNX_DOMAIN = ("", "ai.onnx")
 
 
 def is_onnx(source: Source) -> bool:
+    """True if the fields are those of a ModelProto with a graph."""
     return fits(source.data, _KNOWN).get(7) == LENGTH
 
 

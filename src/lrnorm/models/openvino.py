@@ -32,6 +32,7 @@ def is_ir(source: Source) -> bool:
 
 
 def read(source: Source) -> ModelFile:
+    """Each layer LRN, or Norm of old, in the .xml of an IR."""
     net = _parsed(source)
     if net.tag.lower() != "net":
         raise DamagedError(f"its root is <{net.tag[:40]}>, not <net>")

@@ -42,6 +42,7 @@ def is_program(source: Source) -> bool:
 
 
 def read(source: Source) -> ModelFile:
+    """Each operator lrn in the blocks of a program."""
     listing = Listing()
     for block in messages(Wire(source.data).read(_PROGRAM), "blocks"):
         variables = {str(scalar(v, "name", "")): v for v in messages(block, "vars")}

@@ -49,12 +49,14 @@ def is_graph(source: Source) -> bool:
 
 
 def is_saved(source: Source) -> bool:
+    """True for a SavedModel, a folder or its saved_model.pb."""
     if source.is_folder:
         return _graph_file(source) is not None
     return len(fits(source.data, {1: VARINT, 2: LENGTH})) == 2
 
 
 def is_text(source: Source) -> bool:
+    """True for a graph or a SavedModel written as text."""
     text = source.head.decode("utf-8", "replace")
     return ("node {" in text or "meta_graphs {" in text or "node{" in text) and "op:" in text
 
@@ -68,11 +70,13 @@ def _graph_file(folder: Source) -> Source | None:
 
 
 def read_graph(source: Source) -> ModelFile:
+    """Each node LRN in a frozen graph, a .pb."""
     wire = Wire(source.data)
     return _model(source, [wire.read(_GRAPH)], "TensorFlow graph", _binary_attributes(wire))
 
 
 def read_saved(source: Source) -> ModelFile:
+    """Each node LRN in a SavedModel, also inside its functions."""
     file = _graph_file(source) if source.is_folder else source
     if file is None:
         raise DamagedError("it has no saved_model.pb")
@@ -84,6 +88,7 @@ def read_saved(source: Source) -> ModelFile:
 
 
 def read_text(source: Source, folder: Source | None = None) -> ModelFile:
+    """Each node LRN in a .pbtxt, a graph or a SavedModel."""
     message = parse(source.text(PBTXT_LIMIT))
     graphs = messages(message, "meta_graphs", "graph_def") or [message]
     title = "TensorFlow SavedModel" if "meta_graphs" in message else "TensorFlow graph"

@@ -38,10 +38,12 @@ _NAMES = {
 
 
 def is_tflite(source: Source) -> bool:
+    """True if the file has TensorFlow Lite's identifier, TFL3."""
     return source.head[4:8] == b"TFL3"
 
 
 def read(source: Source) -> ModelFile:
+    """Each operator LOCAL_RESPONSE_NORMALIZATION in a .tflite."""
     model = Buffer(source.data).root
     graphs = list(model.tables(2))
     if not graphs:

@@ -220,6 +220,7 @@ class _Objects:
 
 
 def read(source: Source) -> ModelFile:
+    """Each LRN module in a .t7, binary or ASCII."""
     stream = _Ascii(source.data) if source.head[:1].isdigit() else _Binary(source.data)
     root = _Objects(stream).read()
     listing = Listing()

@@ -50,6 +50,7 @@ _LAYER = "torch.nn.modules.normalization"
 
 
 def is_script(source: Source) -> bool:
+    """True if the archive holds code, as torch.jit.save writes it."""
     return any("/code/" in name for name in entry_names(source))
 
 

@@ -38,6 +38,7 @@ _NAMES = {
 
 
 def is_wlnet(source: Source) -> bool:
+    """True for HDF5 in a file that ends in .wlnet."""
     return is_hdf5(source) and source.ending == ".wlnet"
 
 
@@ -50,6 +51,7 @@ class Call:
 
 
 def read(source: Source) -> ModelFile:
+    """Each LocalResponseNormalizationLayer in a .wlnet."""
     stored, _ = value_of(source, "dataset", "Network")
     if stored is None:
         raise DamagedError("it has no Network")

@@ -270,7 +270,7 @@ channel_window_size=2)])
         )
         return plan.renamed(names, {}).net(True)
 
-    def rename(self, changes: Mapping[Any, Any] | Callable[[Any], str]) -> Any:
+    def rename(self, changes: Mapping[Any, Any] | Callable[[Any], str], *more: Any) -> Any:
         """The net with other names of layers and ports.
 
             net.rename({"old": "new", …})                  layers; a path reaches into nets inside
@@ -284,9 +284,13 @@ channel_window_size=2)])
         >>> list(NetChain({"a": abs, "b": abs}).rename({"a": "first"}).layers)
         ['first', 'b']
         """
+        rule = "takes a mapping of names or a function"
+        if more:
+            way_out = f"{{{changes!r}: {more[0]!r}}} is the mapping of one name."
+            raise KindError("rename", rule, got=f"{1 + len(more)} arguments", way_out=way_out)
         if not isinstance(changes, Mapping):
             if not callable(changes):
-                raise KindError("rename", "takes a mapping of names or a function", value=changes)
+                raise KindError("rename", rule, value=changes)
             changes = {name: changes(name) for name in self.layers}
         net: Any = self
         names: dict[Any, Name] = {name: name for name in self.layers}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -127,7 +128,8 @@ class NetGraph(Net):
 
         `layers` is a mapping of names, or a list where the layers of the graph are numbered; the
         new ones are numbered on. Edges are written as for NetGraph and may lead to and from the
-        layers that were there. Declared shapes stay where their ports still exist.
+        layers that were there. Declared shapes stay where their ports still exist; a warning names
+        the others.
 
         Errors: those of making the graph; ParameterError (a ValueError) for a name that is taken,
         with both layers named. Source: Wolfram's NetGraph and NetAppend.
@@ -140,10 +142,17 @@ class NetGraph(Net):
         new = dict(self.layers) | self._new("add", (layers,))
         given: Any = list(new.values()) if self._listed else new
         net = NetGraph(given, [*self.edges, *edges])
-        words = {
-            word: {port: s for port, s in shapes.items() if port in getattr(net, f"{word}s")}
-            for word, shapes in self._declared.items()
-        }
+        words: dict[str, Any] = {}
+        for word, shapes in self._declared.items():
+            ports = getattr(net, f"{word}s")
+            words[word] = {port: shape for port, shape in shapes.items() if port in ports}
+            for port in set(shapes) - set(ports):
+                warnings.warn(
+                    f"The shape {shapes[port]} of port {port!r} is not kept: the {word}s of the "
+                    f"new net are {list(ports)}. net.replace({word}={{…}}) declares their shapes.",
+                    UserWarning,
+                    stacklevel=2,
+                )
         return net.replace(**{word: shapes for word, shapes in words.items() if shapes})
 
     def _arguments(self) -> dict[str, Any]:

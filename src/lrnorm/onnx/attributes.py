@@ -42,6 +42,7 @@ def specs(model: Model) -> dict[str, LRNSpec]:
 
 
 def spec_of(path: str, found: Located) -> LRNSpec:
+    """The spec of an LRN node. Its window reaches (size - 1) // 2 before and size // 2 after."""
     said = attributes_of(path, found)
     size = said["size"]
     try:
@@ -92,6 +93,7 @@ def clipped(spec: LRNSpec, channels: int) -> LRNSpec:
 
 
 def fits_float32(number: float) -> bool:
+    """True if an attribute of a node, which is a float32, can hold the number."""
     with np.errstate(all="ignore"):
         return math.isclose(float(np.float32(number)), number, rel_tol=1e-6)
 

@@ -247,6 +247,7 @@ class _Writer(Writer):
 
 
 def integers(numbers: Any) -> Any:
+    """An array of int64, as ONNX writes shapes and axes."""
     return np.array(numbers, dtype=np.int64)
 
 

@@ -118,6 +118,7 @@ def lrn_nodes(model: ModelProto) -> dict[str, Located]:
 
 
 def attribute_value(node: NodeProto, name: str, default: Any = None) -> Any:
+    """The value of an attribute of a node; `default` where it has none of that name."""
     for attribute in node.attribute:
         if attribute.name == name:
             return helper.get_attribute_value(attribute)

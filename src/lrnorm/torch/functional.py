@@ -203,6 +203,7 @@ def layer_response_norm(
 
 
 def check_input(x: Any) -> None:
+    """Refuse an input that torch.nn.LocalResponseNorm refuses: fewer than three axes."""
     check_tensor(x, "input")
     if x.ndim < 3:
         raise ShapeError(
