@@ -84,8 +84,8 @@ CAUSES = (
     ),
     Cause(
         lambda point: point.row["threads"] == "1",
-        "one thread does all the arithmetic: 31 instructions for 16 numbers (AVX-512) keep its two "
-        "vector units busy for 14 cycles, where a copy needs one load and one store",
+        f"one thread does all the arithmetic: {PLAIN:.1f} instructions per element, where a copy "
+        "has one load and one store for a vector",
     ),
     Cause(
         lambda point: point.row["dtype"] in ("float16", "bfloat16"),
@@ -93,8 +93,13 @@ CAUSES = (
     ),
     Cause(
         lambda point: point.nbytes <= (point.last_cache or 0),
-        "the array fits into a cache, where a copy is one load and one store for 16 numbers. What "
-        "remains is the arithmetic, 31 instructions and 14 cycles of two vector units",
+        "the array fits into a cache, where a copy is one load and one store for a vector. What "
+        f"remains is the arithmetic, {PLAIN:.1f} instructions per element",
+    ),
+    Cause(
+        lambda point: not point.busy,
+        f"the arithmetic, {PLAIN:.1f} instructions per element, takes longer than the copy where "
+        "the threads share one core, as two processors of a virtual machine may",
     ),
 )
 

@@ -14,10 +14,10 @@ from typing import Any
 import figures
 from causes import REASONS, cause_of
 from report import write_text
-from results import OWN, TARGETS, WATCHED, Finding, Point, findings, is_of_layer, read
+from results import COPY_TARGETS, TARGETS, WATCHED, Finding, Point, findings, is_of_layer, read
 
 from lrnorm.cli.bench import about_text, time_text
-from lrnorm.cli.measuring import COPY, OURS_ALLOCATING
+from lrnorm.cli.measuring import COPIES, OURS_ALLOCATING, OWN
 from lrnorm.cli.rivals import RIVALS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ SWEEPS: dict[str, tuple[str, str, str]] = {
     "threads": (
         "Threads",
         "threads",
-        "The copy uses one thread; JAX and TensorFlow choose their own number.",
+        "JAX and TensorFlow choose their own number.",
     ),
     "verb": (
         "Forward and gradient",
@@ -54,7 +54,7 @@ SWEEPS: dict[str, tuple[str, str, str]] = {
     "memory": (
         "Arrays of twice the last cache",
         "shape",
-        "lrnorm and the copy only: with every rival the machine's memory would not suffice.",
+        "lrnorm and the copies only: with every rival the machine's memory would not suffice.",
     ),
 }
 FIELDS = ("shape", "dtype", "layout", "beta", "window", "verb", "threads")
@@ -87,9 +87,10 @@ Written by `benchmarks/page.py` from `{csv}`; `make bench` measures again and re
 
 - All entrants of a row were timed in the same run, once in each round and in a different order
   each time; the fastest round counts. Ratios are comparable between machines, times are not.
-- **copyto** is `np.copyto` of the same bytes into an existing array, on one thread: the time to
-  read and write the memory once. **lrnorm** writes into an existing array, **lrnorm allocating**
-  into a new one. The factor behind a time is its ratio to the copy.
+- **copyto** is `np.copyto` of the same bytes into an existing array, on one thread, **copyto on
+  all threads** on as many as the call: the time to read and write the memory once. **lrnorm**
+  writes into an existing array, **lrnorm allocating** into a new one. The factor behind a time is
+  its ratio to the faster of the two copies.
 - A rival's number is its time divided by that of lrnorm, allocating where the rival allocates: ×5
   took five times as long. A dash: the rival cannot compute this row; the reason is below the table.
 - An array that fits into the last cache is compared with a copy inside that cache, which is faster
@@ -138,7 +139,8 @@ def reason(finding: Finding) -> str:
     for wanted, text in REASONS:
         if all(row[column] == value for column, value in wanted.items()):
             return text
-    return unexplained(finding.point)
+    cause = cause_of(finding.point) if finding.target in COPY_TARGETS else None
+    return cause or unexplained(finding.point)
 
 
 def unexplained(point: Point) -> str:
@@ -154,7 +156,7 @@ def cell(point: Point, name: str, marked: bool) -> str:
         return "–"
     time = point.times[name]
     ratio = time.over_copy if name in OWN else time.over_ours
-    multiple = "" if ratio is None or name == COPY else f"×{figures.times(ratio)}"
+    multiple = "" if ratio is None or name in COPIES else f"×{figures.times(ratio)}"
     text = f"{time_text(time.ns)} {multiple}".strip() if name in OWN else multiple
     return f"**{text}** †" if marked else text
 

@@ -7,14 +7,12 @@ is timed. Figures go into a report: no test asserts a speed.
 from __future__ import annotations
 
 import gc
-import itertools
 import statistics
 import subprocess
 import sys
 import time
 import timeit
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -57,25 +55,12 @@ def _line_entrant(timed: Timed) -> Entrant:
     return Entrant(who, lambda calls: round(timer.timeit(calls) * 1e9))
 
 
-def _shared_copy_entrant(case: Case, arrays: Arrays) -> Entrant:
-    """NumPy's copy on as many threads as the case has: the limit that memory sets."""
-    source, out = (measuring.bits(a).reshape(-1) for a in (arrays.x, measuring.touched(arrays.x)))
-    ends = [len(source) * i // case.threads for i in range(case.threads + 1)]
-    parts = [slice(*pair) for pair in itertools.pairwise(ends)]
-    pool = ThreadPoolExecutor(case.threads)
-
-    def call() -> None:
-        for _ in pool.map(lambda part: np.copyto(out[part], source[part]), parts):
-            pass
-
-    who = Who(case, "copyto on all threads", threads=str(case.threads), version=np.__version__)
-    return Entrant(who, measuring.batch_of(call))
-
-
 Make = Callable[[Timed, Callable[[Case], Arrays]], Entrant]
 MAKERS: dict[str, Make] = {
-    "copy": lambda timed, arrays: measuring.copy_entrant(timed.case, arrays(timed.case)),
-    "shared copy": lambda timed, arrays: _shared_copy_entrant(timed.case, arrays(timed.case)),
+    "copy": lambda timed, arrays: measuring.copy_entrants(timed.case, arrays(timed.case))[0],
+    "shared copy": lambda timed, arrays: measuring.copy_entrants(timed.case, arrays(timed.case))[
+        -1
+    ],
     "ours": lambda timed, arrays: measuring.our_entrants(timed.case, arrays(timed.case))[0],
     "fresh": lambda timed, arrays: measuring.our_entrants(timed.case, arrays(timed.case))[1],
     "rival": lambda timed, arrays: rival_entrant(

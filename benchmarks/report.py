@@ -11,13 +11,13 @@ from typing import Any
 from lrnorm import files
 from lrnorm.cli import bench
 from lrnorm.cli.bench import notes_of, over_ours, ratio
-from lrnorm.cli.measuring import COPY, Case, Row
+from lrnorm.cli.measuring import Case, Row
 
 COLUMNS = (
     *("date", "system", "cpu", "processors", "last_cache", "isa", "lrnorm", "numpy", "python"),
     *("sweep", "shape", "dtype", "layout", "beta", "alpha", "bias", "window", "verb", "values"),
     *("threads", "entrant", "version", "entrant_threads", "allocates", "rounds", "calls"),
-    *("min_ns", "median_ns", "over_copyto", "over_ours", "disagreement"),
+    *("min_ns", "median_ns", "over_copy", "over_ours", "disagreement"),
     *("canary", "busy", "notes"),
 )
 
@@ -74,7 +74,7 @@ def csv_text(rows: Sequence[Row], about: dict[str, Any], rounds: int) -> str:
                     "calls": timing.calls,
                     "min_ns": f"{timing.min_ns:.1f}",
                     "median_ns": f"{timing.median_ns:.1f}",
-                    "over_copyto": _number(ratio(timing, row.timing(COPY, row.case))),
+                    "over_copy": _number(ratio(timing, row.fastest_copy(row.case))),
                     "over_ours": _number(over_ours(row, who, timing)),
                     "disagreement": _number(who.disagreement),
                     "notes": "; ".join(notes_of(who, timing, rounds)),

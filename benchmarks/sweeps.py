@@ -56,8 +56,8 @@ def memory_cases(cache: int) -> list[Case]:
 
 
 def fits_in_memory(case: Case) -> bool:
-    """Whether there is room for everything that the copy and ours hold at the same time."""
-    # x and g, ours, its copy, the copy's target, a new result and the one before it.
+    """Whether there is room for everything that the copies and ours hold at the same time."""
+    # x and g, ours, its copy, the copies' target, a new result and the one before it.
     return 8 * case.nbytes < free_memory()
 
 

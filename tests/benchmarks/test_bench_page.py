@@ -131,7 +131,7 @@ def test_every_miss_has_its_reason_or_says_that_there_is_none(tmp_path, case, ca
         (replace(BASE, threads=1), "one thread does all the arithmetic"),
         (replace(BASE, dtype="bfloat16"), "half the bytes of float32"),
         (Case((1, 96, 20, 20)), "fits into a cache"),
-        (replace(BASE, layout="last"), "**no reason found yet**"),
+        (replace(BASE, layout="last"), "where the threads share one core"),
     ],
 )
 def test_every_slow_kind_of_row_has_its_cause(tmp_path, case, words):
@@ -192,13 +192,14 @@ def test_targets_apply_by_size_and_type(tmp_path, case, sweep, target):
 
 
 @pytest.mark.parametrize(
-    ("ours", "missed"), [(11.9, []), (12.1, [1.2]), (13.9, [1.2]), (14.1, [1.2, 1.4])]
+    ("ours", "missed"), [(10.9, []), (11.1, [1.1]), (12.9, [1.1]), (13.1, [1.1, 1.3])]
 )
 def test_targets_are_met_or_missed(tmp_path, ours, missed):
     sizes = (2_000_000, 1_000_000)
-    rows = [row_of(of_bytes(size), "shapes", copyto=10, lrnorm=ours) for size in sizes]
+    times = {"copyto": 12, "copyto_on_all_threads": 10, "lrnorm": ours}  # the faster copy counts
+    rows = [row_of(of_bytes(size), "shapes", **times) for size in sizes]
     found = results.findings(points_of(tmp_path, *rows))
-    assert [f.target.bound for f in found] == [1.2, 1.4]
+    assert [f.target.bound for f in found] == [1.1, 1.3]
     assert [f.target.bound for f in found if not f.met] == missed
 
 

@@ -70,7 +70,7 @@ def test_sweeps_measure_the_chosen_rows_beside_the_rivals(quiet, monkeypatch):
         ("memory", {}),
     ]
     lines = report.csv_text(rows, report.machine(), 2).splitlines()[1:]
-    assert [",memory,1×4" in line for line in lines] == [False] * 4 + [True] * 3
+    assert [",memory,1×4" in line for line in lines] == [False] * 5 + [True] * 4
 
 
 def test_rows_that_do_not_fit_into_memory_are_left_out(quiet, monkeypatch, capsys):

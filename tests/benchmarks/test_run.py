@@ -47,7 +47,7 @@ def test_csv_has_the_machine_the_case_and_both_ratios():
     lines = read_csv([row])
     assert tuple(lines[0]) == report.COLUMNS
     by_name = {line["entrant"]: line for line in lines}
-    assert by_name["lrnorm"]["over_copyto"] == "2"
+    assert by_name["lrnorm"]["over_copy"] == "2"
     assert by_name["torch"]["over_ours"] == "10"  # both allocating
     assert by_name["jax"]["over_ours"] == "5"
     assert by_name["lrnorm"]["over_ours"] == by_name["copyto"]["over_ours"] == ""

@@ -16,7 +16,7 @@ from typing import Any
 
 import lrnorm
 from lrnorm.cli import measuring
-from lrnorm.cli.measuring import COPY, OURS, OURS_ALLOCATING, Case, Row, Timing, Unable, Who
+from lrnorm.cli.measuring import COPIES, OURS, OURS_ALLOCATING, OWN, Case, Row, Timing, Unable, Who
 from lrnorm.cli.parser import Parser
 from lrnorm.cli.rivals import RIVALS, rival_entrant
 from lrnorm.files import writing
@@ -104,7 +104,7 @@ def measure_case(case: Case, rivals: Sequence[str], rounds: int, **how: Any) -> 
         print(f"left out: {error}", file=sys.stderr)
         return None
     into, fresh, expected = measuring.our_entrants(case, arrays)
-    entrants = [measuring.copy_entrant(case, arrays), into, fresh]
+    entrants = [*measuring.copy_entrants(case, arrays), into, fresh]
     absent = {}
     for name in rivals:
         if name == "none":
@@ -147,7 +147,7 @@ def ratio(top: Timing | None, bottom: Timing | None) -> float | None:
 
 def over_ours(row: Row, who: Who, timing: Timing) -> float | None:
     """A rival's time by ours, with ours allocating where the rival does."""
-    if who.name in (COPY, OURS, OURS_ALLOCATING):
+    if who.name in OWN:
         return None
     ours = OURS_ALLOCATING if who.allocates else OURS
     return ratio(timing, row.timing(ours, who.case))
@@ -186,13 +186,13 @@ def table_text(rows: Sequence[Row], about: dict[str, Any], rounds: int) -> str:
     """The fastest times as Markdown: ours by the copy's, a rival's by ours."""
     names = list(dict.fromkeys(who.name for row in rows for who, _ in row.columns))
     versions = {who.name: who.version for row in rows for who, _ in row.columns}
-    rivals = [name for name in names if name not in (COPY, OURS, OURS_ALLOCATING)]
+    rivals = [name for name in names if name not in OWN]
     heads = [f"{name} {versions[name]}".strip() if name in rivals else name for name in names]
     lines = [
         about_text(about),
         "",
         f"Fastest of {rounds} interleaved rounds.",
-        "lrnorm: (× the time of np.copyto on one thread).",
+        "lrnorm: (× the time of the faster copy, on one thread or on all).",
         "Others: (× the time of lrnorm, allocating where they do).",
         "",
         "| case | canary | " + " | ".join(heads) + " |",
@@ -204,7 +204,7 @@ def table_text(rows: Sequence[Row], about: dict[str, Any], rounds: int) -> str:
         for who, timing in row.columns:
             times = over_ours(row, who, timing)
             if who.name in (OURS, OURS_ALLOCATING):
-                times = ratio(timing, row.timing(COPY, row.case))
+                times = ratio(timing, row.fastest_copy(row.case))
             mark = "" if times is None else f" ({times:.2f}×)"
             cells[who.name] = f"{time_text(timing.min_ns)}{mark}"
             for note in notes_of(who, timing, rounds):
@@ -249,7 +249,7 @@ def _figure(rows: Sequence[Row], about: dict[str, Any]) -> Any:
     from matplotlib.patches import Patch
 
     names = list(
-        dict.fromkeys(who.name for row in rows for who, _ in row.columns if who.name != COPY)
+        dict.fromkeys(who.name for row in rows for who, _ in row.columns if who.name not in COPIES)
     )
     colours = {OURS: OUR_COLOUR, OURS_ALLOCATING: CLOSE_COLOUR}
     others = [name for name in names if name not in colours]
@@ -259,8 +259,8 @@ def _figure(rows: Sequence[Row], about: dict[str, Any]) -> Any:
     for row in rows:
         top = place
         for who, timing in row.columns:
-            times = ratio(timing, row.timing(COPY, row.case))
-            if who.name == COPY or times is None:
+            times = ratio(timing, row.fastest_copy(row.case))
+            if who.name in COPIES or times is None:
                 continue
             text = f" {times:.1f}" if times < 100 else f" {times:,.0f}"
             bars.append((place, times, colours[who.name], text))
@@ -283,7 +283,7 @@ def _figure(rows: Sequence[Row], about: dict[str, Any]) -> Any:
     axes.set_ylim(place - 1 + 0.2, -1)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.set_xlabel("time ÷ time of copying the array (np.copyto, one thread); shorter is faster")
+    axes.set_xlabel("time ÷ time of copying the array, on one thread or on all; shorter is faster")
     handles = [Patch(color=colours[name]) for name in names]
     figure.legend(handles, names, loc="outside upper center", ncols=5, fontsize=8, frameon=False)
     figure.supxlabel(about_text(about), fontsize=6, color="#666666")

@@ -16,6 +16,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -32,7 +33,10 @@ Shape = tuple[int, ...]
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 LAYOUTS = ("first", "last")
 VERBS = ("forward", "vjp", "jvp", "vjp and parameters")
-COPY, OURS, OURS_ALLOCATING = "copyto", "lrnorm", "lrnorm allocating"
+COPY, SHARED_COPY = "copyto", "copyto on all threads"
+OURS, OURS_ALLOCATING = "lrnorm", "lrnorm allocating"
+COPIES = (COPY, SHARED_COPY)
+OWN = (*COPIES, OURS, OURS_ALLOCATING)
 
 ROUNDS = 15
 SHORTEST_SAMPLE_NS = 200_000  # far above the clock's step and the cost of reading it
@@ -172,6 +176,11 @@ class Row:
     def timing(self, name: str, case: Case) -> Timing | None:
         return next((t for who, t in self.columns if who.name == name and who.case == case), None)
 
+    def fastest_copy(self, case: Case) -> Timing | None:
+        """On one thread or on as many as the case has: the limit that memory sets."""
+        copies = [time for name in COPIES if (time := self.timing(name, case))]
+        return min(copies, key=lambda time: time.min_ns, default=None)
+
 
 # Arrays and entrants
 
@@ -247,12 +256,24 @@ def _preallocated(case: Case, arrays: Arrays, out: Array) -> Callable[[], Any]:
     )
 
 
-def copy_entrant(case: Case, arrays: Arrays) -> Entrant:
-    """NumPy's copy of the same bytes into an existing array, always on one thread."""
-    source, out = bits(arrays.x), bits(touched(arrays.x))
-    return Entrant(
-        Who(case, COPY, version=np.__version__), batch_of(partial(np.copyto, out, source))
-    )
+def copy_entrants(case: Case, arrays: Arrays) -> list[Entrant]:
+    """NumPy's copy of the same bytes into an existing array: on one thread, and on as many as the
+    case has, where these are more."""
+    source, out = (bits(a).reshape(-1) for a in (arrays.x, touched(arrays.x)))
+    one = Who(case, COPY, version=np.__version__)
+    entrants = [Entrant(one, batch_of(partial(np.copyto, out, source)))]
+    if case.threads > 1:
+        ends = [len(source) * i // case.threads for i in range(case.threads + 1)]
+        parts = [slice(*pair) for pair in itertools.pairwise(ends)]
+        pool = ThreadPoolExecutor(case.threads)
+
+        def shared() -> None:
+            for _ in pool.map(lambda part: np.copyto(out[part], source[part]), parts):
+                pass
+
+        who = Who(case, SHARED_COPY, threads=str(case.threads), version=np.__version__)
+        entrants.append(Entrant(who, batch_of(shared)))
+    return entrants
 
 
 def our_version() -> str:
