@@ -180,6 +180,17 @@ def test_some_scales_have_no_alpha() -> None:
     assert conventions.read("opencv", **conventions.write("opencv", spec)) == spec
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [((0, 0), (0, 0)), ((1, 0), (1, 0)), ((0, 1), (0, 2))]
+)
+def test_a_box_with_an_axis_of_one_index_has_no_keywords(
+    before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    with pytest.raises(ConventionError, match=r"lrnorm has no (box|window) of before=") as caught:
+        conventions.write("lrnorm", LRNSpec(1.0, 0.5, 1.0, before, after))
+    assert caught.value.nearest["channel_window_size"] == 1
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     other=st.sampled_from(sorted(TABLE)),

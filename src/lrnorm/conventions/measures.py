@@ -25,7 +25,8 @@ class Measure(NamedTuple):
     say: Callable[[int, int], Iterable[Any]]  # numbers that may give this (before, after)
     near: Callable[[int, int], Iterable[Any]]  # and such as may come near it
     narrowest: int = 1
-    # Where one value holds a number for each axis of a box: these, and the value for all ends.
+    # Where one value holds a number for each axis of a box: these, and the value for all ends, or
+    # None where one of them cannot be said.
     each: Callable[[Any, int], list[Any]] | None = None
     together: Callable[[list[Ends]], Any] | None = None
 
@@ -103,6 +104,12 @@ def _pairs(before: int, after: int) -> tuple[int | Ends, ...]:
     return (before if before == after else (before, after),)
 
 
+def _together(ends: list[Ends]) -> list[int | Ends] | None:
+    """[1, (2, 0)] of [(1, 1), (2, 0)]; None where an axis has a window of one index."""
+    windows = [size for pair in ends for size in _pairs(*pair)]
+    return windows if len(windows) == len(ends) else None
+
+
 def _check_sizes(word: str, value: Any) -> None:
     if not isinstance(value, (list, tuple)):
         _whole(1)(word, value)
@@ -147,7 +154,7 @@ RADIUS_OR_PAIR = Measure(
     _pairs,
     lambda before, after: (1,),
     each=_each_window,
-    together=lambda ends: [b if b == a else (b, a) for b, a in ends],
+    together=_together,
 )
 SIZES = Measure(
     "{n} is a list of widths, one for each axis; an even one reaches one further ahead",

@@ -286,7 +286,7 @@ def _sizes(key: str, row: Row, spec: LRNSpec, axes: int, reasons: list[str]) -> 
     open_ended = spec.width is None
     if spec.axes == axes > 1 and row.measure.together is not None and not open_ended:
         size = row.measure.together(every)
-        if [row.measure.ends(one) for one in row.measure.of_axes(size, axes)] == every:
+        if size is not None and every == [*map(row.measure.ends, row.measure.of_axes(size, axes))]:
             return [size]
     if len(set(every)) > 1:
         reasons.append(
