@@ -128,7 +128,7 @@ private:
 
     // Rows are an odd number of cache lines apart. Going down a column, other distances would use few
     // places of the cache.
-    static constexpr i64 line_of_cache = 8;
+    static constexpr i64 line_of_cache = line_bytes / i64(sizeof(double));
     i64 before, width, count, length, apart;
     double* ring = nullptr;
     double* prefix = nullptr;

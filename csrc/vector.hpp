@@ -55,7 +55,7 @@ private:
 
 inline unsigned beyond(vf v, float low, float high) { return Beyond(low, high).lanes(v); }
 
-// ---- lines of the cache
+// ---- lines of the cache ----------------------------------------------------------------------
 
 constexpr i64 line_bytes = 64;
 inline i64 bytes_to_line(const void* p) { return i64(-std::uintptr_t(p) & (line_bytes - 1)); }

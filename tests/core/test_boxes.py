@@ -58,9 +58,8 @@ def test_boxes_hold_the_bounds(problem: Any) -> None:
         result = getattr(lrnorm, f"local_response_norm_{name}")(x, g, spec=spec, axis=axes)
         assert exact.worst_ulp(result, *getattr(exact, verb)(x, g, spec, axes)) <= 8
     assert np.array_equal(x, before)
-    place = x.copy(
-        order="K"
-    )  # the order of the sums, and with it the last bits, depends on the layout
+    # The order of the sums, and with it the last bits, depends on the layout.
+    place = x.copy(order="K")
     y = lrnorm.local_response_norm(place, spec=spec, axis=axes, out=np.empty_like(place))
     assert lrnorm.local_response_norm(place, spec=spec, axis=axes, out=place) is place
     assert np.array_equal(place, y)
