@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SANITIZED := tests/core/test_boxes.py tests/core/test_threads.py tests/function/test_function_arrays.py tests/fronts/test_memory.py
 
-.PHONY: demo test slow check lint docs site site-test bench instructions core arm windows asan tsan triton fuzz clean
+.PHONY: demo test slow check lint docs site site-test bench instructions core arm avx512 windows musl macos free-threaded asan tsan triton fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -85,8 +85,9 @@ bench: .venv-rivals/lrnorm.stamp
 instructions:
 	$(PYTHON) benchmarks/instructions.py
 
-# tests/core/test_core.cpp, which needs no Python: here, on an emulated 64-bit Arm processor, and on
-# Windows as wine runs it. What is missing is installed from Debian.
+# tests/core/test_core.cpp, which needs no Python: here, on an emulated 64-bit Arm processor, on
+# Windows as wine runs it, and with musl, which needs no other system; for macOS it is compiled and
+# linked, and nothing here can run it. What is missing is installed from Debian, or from PyPI.
 CORE := cmake -S . -DLRNORM_CORE_TESTS=ON
 debian = dpkg -s $(1) >/dev/null 2>&1 || (apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1))
 ARM_TOOLS := g++-aarch64-linux-gnu qemu-user llvm cmake make gcc libc6-dev
@@ -111,6 +112,48 @@ windows:
 	$(CORE) -B build/windows -DCMAKE_TOOLCHAIN_FILE=tests/core/windows.cmake
 	cmake --build build/windows --parallel
 	WINEDEBUG=-all wine build/windows/test_core.exe
+
+# Processors with AVX-512 are rare: Bochs emulates one, and boots Debian's kernel with these tests. About an hour.
+AVX512_TOOLS := bochs bochs-term bochsbios vgabios isolinux syslinux-common genisoimage cpio bsdutils procps g++ libc6-dev cmake make
+avx512:
+	$(call debian,$(AVX512_TOOLS))
+	$(CORE) -B build/avx512 -DCMAKE_EXE_LINKER_FLAGS=-static -DCMAKE_CXX_FLAGS="-include $(CURDIR)/tests/core/bochs.h"
+	cmake --build build/avx512 --parallel --target test_core
+	bash tests/core/bochs.sh build/avx512/test_core build/avx512/machine avx512
+
+ZIG := $(CORE) -DCMAKE_TOOLCHAIN_FILE=tests/core/zig.cmake -DLRNORM_ZIG_TARGET
+
+.venv-zig/zig.stamp: constraints.txt
+	test -d .venv-zig || $(PYTHON) -m venv .venv-zig
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-zig/bin/python -m pip install --quiet ziglang
+	touch $@
+
+musl: .venv-zig/zig.stamp
+	$(call debian,cmake make)
+	$(ZIG)=x86_64-linux-musl -B build/musl
+	cmake --build build/musl --parallel
+	bash csrc/check_isolation.sh build/musl
+	build/musl/test_core
+
+macos: .venv-zig/zig.stamp
+	$(call debian,cmake make)
+	$(ZIG)=aarch64-macos.11.0 -B build/macos-arm64
+	cmake --build build/macos-arm64 --parallel
+	$(ZIG)=x86_64-macos.11.0 -B build/macos-x86_64
+	cmake --build build/macos-x86_64 --parallel
+
+# With PYTHON=python3.14t or another interpreter without the lock: the tests, then each of them in
+# four threads at once. The second run leaves out what measures the memory of the whole process.
+FREE_THREADED := tests/core tests/function tests/spec tests/layers
+free-threaded:
+	$(PYTHON) -c 'import sys; sys.exit(sys._is_gil_enabled() and "PYTHON has a global interpreter lock: pass PYTHON=python3.14t")'
+	test -d .venv-$@ || $(PYTHON) -m venv .venv-$@
+	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$@/bin/python -m pip install --quiet --only-binary :all: '.[test]' onnx pytest-run-parallel \
+	    -C build-dir=build/$@
+	.venv-$@/bin/python -P tests/core/check_installed.py
+	.venv-$@/bin/python -P -m pytest -p no:cacheprovider -m "not slow" $(FREE_THREADED)
+	.venv-$@/bin/python -P -m pytest -p no:cacheprovider -m "not slow" $(wordlist 2,4,$(FREE_THREADED)) \
+	    --parallel-threads=4 -k "not allocates and not bounds_the_memory"
 
 # The core with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer, under
 # the tests of kernels and pool, each in an environment of its own. The interpreter is not

@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-build} nm=${2:-nm}
 objects=$(find "$folder" -path '*CMakeFiles/isa_*' -name '*.o' -not -path 'build/asan*' -not -path 'build/tsan*')
-# Objects of other processors are checked with their own nm, by `make arm`.
-[ "$folder" != build ] || objects=$(echo "$objects" | grep -v '^build/arm/' || true)
+# Objects of other processors are checked with their own nm, by `make arm`; Apple's have a format of their own.
+[ "$folder" != build ] || objects=$(echo "$objects" | grep -v -E '^build/(arm|macos-[^/]*)/' || true)
 [ -n "$objects" ] || { echo "check_isolation: no objects under $folder/; build first" >&2; exit 1; }
 symbols=$("$nm" --defined-only $objects)
 shared=$(echo "$symbols" | awk '$2 ~ /^[WVu]$/')

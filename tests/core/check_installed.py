@@ -3,12 +3,15 @@
     python tests/core/check_installed.py
 
 The compiled core is in use; under every instruction set that this processor has, values and
-derivatives agree with the formula in 60 decimal digits; threads do not change a bit.
+derivatives agree with the formula in 60 decimal digits; threads do not change a bit, neither those
+of the core nor several callers at once. A Python without the global interpreter lock keeps it off.
 """
 
 from __future__ import annotations
 
 import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, localcontext
 from itertools import product
 from typing import Any
@@ -80,6 +83,11 @@ def main() -> None:
             alone = lrnorm.local_response_norm(x)
             lrnorm.set_num_threads(3)
             check(np.array_equal(alone, lrnorm.local_response_norm(x)), "threads change the bits")
+            with ThreadPoolExecutor(4) as callers:
+                results = callers.map(lrnorm.local_response_norm, [x] * 40)
+                check(all(np.array_equal(alone, y) for y in results), "callers change the bits")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        check(not sys._is_gil_enabled(), "an import took the global interpreter lock back")
     print(f"right under {', '.join(_core.isa_names())}, Python {sys.version.split()[0]}")
 
 

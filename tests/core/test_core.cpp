@@ -36,7 +36,8 @@ bool check(bool holds, const char* pattern, Words... words) {
     if (holds) return true;
     if (++failures <= 20) {
         std::printf("FAILED under %s: ", lrn::isa_in_use());
-        std::printf(pattern, words...);
+        if constexpr (sizeof...(words) == 0) std::fputs(pattern, stdout);
+        else std::printf(pattern, words...);
         std::printf("\n");
     }
     return false;

@@ -226,6 +226,10 @@ def test_a_forked_child_computes(code: str) -> None:
     "tsan" in os.environ.get("LD_PRELOAD", ""),
     reason="ThreadSanitizer confuses threads of a forked child",
 )
+@pytest.mark.skipif(
+    hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled(),
+    reason="without the GIL, Python 3.13 alone can hang there: docs/platforms.md",
+)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_fork_while_other_threads_compute() -> None:
     code = """
