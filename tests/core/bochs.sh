@@ -41,9 +41,9 @@ log: bochs.log
 END
 echo continue > commands  # Debian's Bochs begins in its debugger
 rm -f printed.txt
-TERM=vt100 script -qfc 'bochs -q -f bochsrc -rc commands' /dev/null > bochs.out 2>&1 < /dev/null &
+TERM=vt100 script -qfc "bochs -q -f $PWD/bochsrc -rc commands" /dev/null > bochs.out 2>&1 < /dev/null &
 machine=$!
-trap 'pkill -P $machine || true' EXIT
+trap 'pkill -9 -f "$PWD/bochsrc" || true' EXIT
 until grep -aq "ended with status" printed.txt 2>/dev/null; do
     kill -0 $machine 2>/dev/null || { tail -c 2000 bochs.out >&2; exit 1; }
     sleep 2
