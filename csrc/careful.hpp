@@ -54,7 +54,7 @@ struct Numbers {
     // Lanes for scalar.cpp. A negative D has a power only where beta is whole.
     unsigned beyond(Doubles d) const { return beyond(d.low) | beyond(d.high) << double_lanes; }
     unsigned beyond(vd d) const {
-        return outside((d == 0) | (d == all(__builtin_inf())) ? all(1.0) : d, all(wide.low), all(wide.high));
+        return outside(((d == 0) | (d == all(__builtin_inf()))) ? all(1.0) : d, all(wide.low), all(wide.high));
     }
 };
 

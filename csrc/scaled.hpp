@@ -47,7 +47,7 @@ public:
         const vd r = (product.high - n) + fma(log_low + whole.low, all(-k.beta), product.low);
         const vd p = fma(polynomial(exp2_double, r), r, all(1.0));
         vd y = scale_by_power_of_two(scale_by_power_of_two(own, half) * p, n - half);
-        y = (n < -2000.0) | (n > 2000.0) ? all(__builtin_nan("")) : y + (d.high - d.high);
+        y = ((n < -2000.0) | (n > 2000.0)) ? all(__builtin_nan("")) : y + (d.high - d.high);
         return largest == 0 ? own * at_zero : y;
     }
 
