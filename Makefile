@@ -147,7 +147,7 @@ macos: .venv-zig/zig.stamp
 # four threads at once. The second run leaves out what measures the memory of the whole process.
 FREE_THREADED := tests/core tests/function tests/spec tests/layers
 free-threaded:
-	$(PYTHON) -c 'import sys; sys.exit(sys._is_gil_enabled() and "PYTHON has a global interpreter lock: pass PYTHON=python3.14t")'
+	@$(PYTHON) -c 'import sys; sys.exit(getattr(sys, "_is_gil_enabled", lambda: True)() and "$(PYTHON) has a global interpreter lock: make $@ PYTHON=python3.14t")'
 	test -d .venv-$@ || $(PYTHON) -m venv .venv-$@
 	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-$@/bin/python -m pip install --quiet --only-binary :all: '.[test]' onnx pytest-run-parallel \
 	    -C build-dir=build/$@
